@@ -1,0 +1,1 @@
+"""ComfyUI nodes: they validate, call `restorerid_core` and wrap the result."""

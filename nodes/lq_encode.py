@@ -1,0 +1,67 @@
+"""RestorerID LQ Encode: the degraded photo becomes what the LQ spatial encoder sees."""
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.latent_formats
+import torch
+from comfy_api.latest import io
+
+from ..restorerid_core.conditioning import LQCondition
+from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.images import check_image, prepare, to_rgb
+from .model import RestorerIDModel
+from .types import CATEGORY, LQType, RestorerIDType
+
+
+class RestorerIDLQEncode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="RestorerIDLQEncode",
+            display_name="RestorerID LQ Encode",
+            category=CATEGORY,
+            description="Prepares the degraded photo(s) and encodes them for the LQ spatial "
+            "encoder, which guides every step of the sampling.",
+            inputs=[
+                RestorerIDType.Input("restorerid", tooltip="From RestorerID Loader."),
+                io.Vae.Input("vae", tooltip="The VAE of the SD-1.5 checkpoint."),
+                io.Image.Input("image", tooltip="The degraded photo, a face that fills most of "
+                               "the picture; or a batch of photos of one size."),
+                io.Int.Input("size", default=512, min=0, max=4096, step=8,
+                             tooltip="The photo is scaled until its shorter side has this many "
+                             "pixels; 512 is what the network was trained at. 0 keeps its size."),
+            ],
+            outputs=[
+                LQType.Output(display_name="lq", tooltip="For RestorerID Apply."),
+                io.Latent.Output(tooltip="An empty latent of the right size, for the sampler."),
+                io.Image.Output(display_name="image", tooltip="The photo as prepared: the source "
+                                "for RestorerID Color Fix."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, restorerid: RestorerIDModel, vae: Any, image: torch.Tensor, size: int
+    ) -> io.NodeOutput:
+        check_vae(vae, restorerid.config.latent_channels)
+        prepared = prepare(to_rgb(check_image(image, "image")).movedim(-1, 1), size)
+        latent = vae.encode(prepared.padded.movedim(1, -1))
+        if not torch.isfinite(latent).all():
+            raise RestorerIDError(
+                "The VAE gave values that are not finite for the LQ image; start ComfyUI with "
+                "--fp32-vae or use another SD-1.5 VAE."
+            )
+        lq = LQCondition(comfy.latent_formats.SD15().process_in(latent))
+        return io.NodeOutput(
+            lq, {"samples": torch.zeros_like(latent)}, prepared.image.movedim(1, -1)
+        )
+
+
+def check_vae(vae: Any, channels: int) -> None:
+    found = getattr(vae, "latent_channels", None)
+    if found != channels:
+        raise RestorerIDError(
+            f"The VAE has {found} latent channels but SD-1.5's has {channels}; connect the VAE of "
+            "the SD-1.5 checkpoint."
+        )

@@ -1,0 +1,79 @@
+"""What would make the patch fail or do nothing is refused, before and during sampling."""
+from __future__ import annotations
+
+from typing import Any
+
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
+from comfy.model_patcher import ModelPatcher
+
+from ...restorerid_core.config import RESBLOCKS, ModelConfig
+from ...restorerid_core.errors import RestorerIDError
+from .attention import AttentionPatch, attention_slots
+from .blocks import resblock_handler
+from .names import RESBLOCK_PATCH
+
+
+def check_unet(unet: Any, config: ModelConfig) -> None:
+    """Refuse whatever is not an SD-1.5 UNet of the adapter's sizes."""
+    fix = "connect the MODEL of an SD-1.5 checkpoint (Load Checkpoint)."
+    if not isinstance(unet, UNetModel):
+        raise RestorerIDError(
+            f"The MODEL is a {type(unet).__name__} but the RestorerID adapter fits SD-1.5 only; "
+            + fix
+        )
+    if unet.in_channels != config.latent_channels:
+        raise RestorerIDError(
+            f"The MODEL takes {unet.in_channels} input channels (an inpainting or editing model) "
+            f"but the RestorerID adapter needs {config.latent_channels}; " + fix
+        )
+    modules = dict(unet.named_modules())
+    widths = [getattr(modules.get(b.name), "out_channels", None) for b in RESBLOCKS]
+    context = {m.to_k.in_features for n, m in modules.items() if n.endswith("attn2")}
+    if tuple(widths) != config.resblock_channels or context != {config.context_dim}:
+        known = {2048: "SDXL", 1024: "SD-2", 1280: "the SDXL refiner"}
+        found = ", ".join(known.get(c, f"a model with text of width {c}") for c in sorted(context))
+        raise RestorerIDError(
+            f"The MODEL is {found} with blocks of {widths[0]}-{widths[-4]} channels but the "
+            f"RestorerID adapter needs SD-1.5 (text of width {config.context_dim}, "
+            f"{config.resblock_channels[0]}-{max(config.resblock_channels)} channels); " + fix
+        )
+
+
+def _resblock_owner(model_options: dict[str, Any]) -> Any:
+    """The handler that ComfyUI would call for a ResBlock: the first whose class matches."""
+    patches = model_options["transformer_options"].get("patches", {}).get(RESBLOCK_PATCH, [])
+    return next((handler for kind, handler in patches if issubclass(ResBlock, kind)), None)
+
+
+def check_resblocks_free(model: ModelPatcher) -> None:
+    """Two patches of the ResBlocks cannot both run: ComfyUI calls the first alone."""
+    owner = _resblock_owner(model.model_options)
+    if owner is resblock_handler:
+        raise RestorerIDError(
+            "The MODEL already went through a RestorerID Apply node; use one Apply for each "
+            "KSampler, and for several photos a batch."
+        )
+    if owner is not None:
+        raise RestorerIDError(
+            "The MODEL's ResBlocks are already patched by another node "
+            f"({getattr(owner, '__module__', type(owner).__module__)}) and ComfyUI runs only one "
+            "such patch; remove that node."
+        )
+
+
+def check_hooks(model_options: dict[str, Any], face: bool) -> None:
+    """At sampling time: no node after Apply may have taken our places, or it would do nothing."""
+    if _resblock_owner(model_options) is not resblock_handler:
+        raise RestorerIDError(
+            "Another node took over the ResBlocks of the MODEL patched by RestorerID Apply; "
+            "remove that node."
+        )
+    lost = [
+        str(slot) for slot, patch in attention_slots(model_options)
+        if face and not isinstance(patch, AttentionPatch)
+    ]  # fmt: skip
+    if lost:
+        raise RestorerIDError(
+            f"Another node replaced RestorerID's attention patch at {', '.join(lost)}; connect "
+            "that node before RestorerID Apply."
+        )

@@ -1,0 +1,45 @@
+"""What travels in a condition's `model_conds`: tensors that need no copy for each row."""
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.conds
+from torch import Tensor
+
+
+class SharedCond(comfy.conds.CONDRegular):
+    """A tensor that all conditions and all rows of the batch share, so it is not repeated."""
+
+    def __init__(self, cond: Tensor, source: Tensor | None = None, area: Any = None):
+        super().__init__(cond)
+        self.source = cond if source is None else source
+        self.area = area
+
+    def process_cond(self, batch_size: int, area: Any = None, **kwargs: Any) -> SharedCond:
+        return SharedCond(self.crop(area), self.source, area)
+
+    def crop(self, area: Any) -> Tensor:
+        return self.cond
+
+    def can_concat(self, other: SharedCond) -> bool:
+        return self.source is other.source and self.area == other.area
+
+    def concat(self, others: list[SharedCond]) -> Tensor:
+        return self.cond
+
+
+class LatentCond(SharedCond):
+    """The LQ latent (P, 4, h, w): a condition with an area sees its part."""
+
+    def crop(self, area: Any) -> Tensor:
+        data = self.cond
+        for axis in range(0 if area is None else len(area) // 2):
+            data = data.narrow(axis + 2, area[axis + len(area) // 2], area[axis])
+        return data
+
+
+class TokensCond(comfy.conds.CONDRegular):
+    """ID tokens (N, T, 768): concatenated over conditions, not repeated over the batch."""
+
+    def process_cond(self, batch_size: int, **kwargs: Any) -> TokensCond:
+        return self

@@ -1,0 +1,142 @@
+"""The wrappers of one sampling run; see the package's docstring for their order."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...restorerid_core.conditioning import (
+    FaceIdentity,
+    LQCondition,
+    StepConditioning,
+    common_count,
+)
+from ...restorerid_core.config import RESBLOCKS
+from ...restorerid_core.errors import RestorerIDError
+from .checks import check_hooks
+from .conds import LatentCond, SharedCond, TokensCond
+from .names import ACTIVE, ADAPTER, KEY, LQ, SCALE, TIMESTEP, TOKENS
+
+
+@dataclass(frozen=True)
+class RestorerIDPatch:
+    """What one Apply adds to a MODEL.
+
+    Attributes:
+        lq: the degraded photo(s).
+        face: the identities; None is the paper's base model.
+        scale: λ, one or one per image.
+        structure, fir: strengths of SPADE and of the FIR-Adapter.
+        start, end: part of the sampling in which the adapter acts, 0-1.
+    """
+
+    lq: LQCondition
+    face: FaceIdentity | None
+    scale: tuple[float, ...]
+    structure: float = 1.0
+    fir: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RestorerIDPatch:
+        return self
+
+    @property
+    def images(self) -> int:
+        identities = 1 if self.face is None else len(self.face.tokens)
+        return common_count(
+            **{"the LQ images": len(self.lq.latent), "the faces": identities,
+               "the ID-scales": len(self.scale)}
+        )  # fmt: skip
+
+    def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """OUTER_SAMPLE: check the sizes and give every condition its tensors."""
+        guider = executor.class_obj
+        self._check_noise(noise)
+        check_hooks(guider.model_options, self.face is not None)
+        device = guider.model_patcher.load_device
+        shared: dict[str, Any] = {LQ: LatentCond(self.lq.latent.to(device))}
+        if self.face is not None:
+            shared[SCALE] = SharedCond(torch.tensor(self.scale, device=device))
+        guider.conds = {
+            name: [
+                {**c, "model_conds": {**c["model_conds"], **shared, **tokens}} for c in conditions
+            ]
+            for name, conditions in guider.conds.items()
+            for tokens in [self._tokens(name, device)]
+        }
+        return executor(noise, *args, **kwargs)
+
+    def _tokens(self, condition: str, device: torch.device) -> dict[str, Any]:
+        """Any condition called negative (PerpNeg has two) is unconditional: no face."""
+        if self.face is None:
+            return {}
+        tokens = self.face.tokens
+        if "negative" in condition:
+            tokens = self.face.uncond_tokens.expand_as(tokens)
+        return {TOKENS: TokensCond(tokens.to(device))}
+
+    def _check_noise(self, noise: Tensor) -> None:
+        batch, size, lq_size = len(noise), tuple(noise.shape[2:]), tuple(self.lq.latent.shape[2:])
+        if size != lq_size:
+            raise RestorerIDError(
+                f"The latent is {size[-1] * 8}x{size[0] * 8} px but the LQ image was encoded at "
+                f"{lq_size[1] * 8}x{lq_size[0] * 8} px; connect the LATENT output of "
+                "RestorerID LQ Encode to the sampler."
+            )
+        if batch % self.images:
+            raise RestorerIDError(
+                f"The latent has a batch of {batch} but there are {self.images} images to restore;"
+                f" use a batch that is a multiple of {self.images}, such as the LATENT output of "
+                "RestorerID LQ Encode."
+            )
+
+    def apply_model(
+        self, executor: Any, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None,
+        control: Any = None, transformer_options: dict[str, Any] | None = None, **kwargs: Any,
+    ) -> Tensor:  # fmt: skip
+        """APPLY_MODEL: the networks of the running patcher (clones on other GPUs have others)."""
+        base = executor.class_obj
+        (patcher,) = base.current_patcher.get_additional_models_with_key(KEY)
+        options = {
+            **(transformer_options or {}),
+            ADAPTER: patcher.model,
+            ACTIVE: self._active(base.model_sampling, t),
+        }
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+    def _active(self, model_sampling: Any, sigma: Tensor) -> bool:
+        if (self.start, self.end) == (0.0, 1.0):
+            return True
+        first, last = (model_sampling.percent_to_sigma(p) for p in (self.start, self.end))
+        return last <= float(sigma[0]) <= first
+
+    def diffusion_model(
+        self, executor: Any, x: Tensor, timesteps: Tensor, context: Any, y: Any, control: Any,
+        transformer_options: dict[str, Any], **kwargs: Any,
+    ) -> Tensor:  # fmt: skip
+        """DIFFUSION_MODEL: the step's conditioning, and each ResBlock's place in the network."""
+        latent, tokens, scale = (kwargs.pop(name, None) for name in (LQ, TOKENS, SCALE))
+        if latent is None:
+            raise RestorerIDError(
+                "The MODEL patched by RestorerID Apply was called without its conditions; the node "
+                "that samples it does not use ComfyUI's guiders, use a stock sampler node."
+            )
+        step = None
+        if transformer_options[ACTIVE]:
+            step = StepConditioning(
+                transformer_options[ADAPTER],
+                latent.to(x.dtype),
+                transformer_options.get(TIMESTEP, timesteps)[:1],
+                tokens,
+                1 if self.face is None else len(self.face.tokens),
+                scale,
+                self.structure,
+                self.fir,
+            )
+        unet = executor.class_obj
+        blocks = {unet.get_submodule(block.name): i for i, block in enumerate(RESBLOCKS)}
+        options = {**transformer_options, KEY: (step, blocks)}
+        return executor(x, timesteps, context, y, control, options, **kwargs)

@@ -1,0 +1,92 @@
+"""RestorerID Schedule: the released sampler as a SAMPLER and its SIGMAS."""
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.samplers
+import torch
+from comfy.k_diffusion.sampling import default_noise_sampler
+from comfy_api.latest import io
+from torch import Tensor
+from tqdm.auto import trange
+
+from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.schedule import ReleasedSchedule, ancestral_step
+from .patch import with_timestep
+from .types import CATEGORY
+
+
+class ReleasedSampler(comfy.samplers.KSAMPLER):
+    """DDIM with eta = 1 that tells the network the released code's own timesteps."""
+
+    def __init__(self, schedule: ReleasedSchedule):
+        super().__init__(sample_released, extra_options={"schedule": schedule})
+        self.schedule = schedule
+
+    def max_denoise(self, model_wrap: Any, sigmas: Tensor) -> bool:
+        # The released code starts from noise of unit variance in x_t, that is √(1 + σ²) here,
+        # though its first σ is below the model's largest.
+        return bool(torch.isclose(sigmas[0].cpu(), self.schedule.sigmas[0]))
+
+
+@torch.no_grad()
+def sample_released(
+    model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any] | None = None,
+    callback: Any = None, disable: bool | None = None, noise_sampler: Any = None,
+    *, schedule: ReleasedSchedule,
+) -> Tensor:  # fmt: skip
+    """Ancestral steps over `sigmas`, a consecutive part of the schedule's."""
+    extra_args = dict(extra_args or {})
+    timesteps = network_timesteps(schedule, sigmas).to(x.device)
+    noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
+    options = extra_args["model_options"]
+    for i in trange(len(sigmas) - 1, disable=disable):
+        extra_args["model_options"] = with_timestep(options, timesteps[i : i + 1])
+        denoised = model(x, sigmas[i] * x.new_ones(len(x)), **extra_args)
+        if callback is not None:
+            callback(
+                {"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised}
+            )
+        noise = noise_sampler(sigmas[i], sigmas[i + 1])
+        x = ancestral_step(x, denoised, sigmas[i], sigmas[i + 1], noise)
+    # The released result is x_t at the last ᾱ, not x_0.
+    ends = torch.isclose(sigmas[-1].cpu(), schedule.sigmas[-1])
+    return x / (1 + sigmas[-1] ** 2).sqrt() if ends else x
+
+
+def network_timesteps(schedule: ReleasedSchedule, sigmas: Tensor) -> Tensor:
+    """The timestep that the network is told at each of `sigmas`, which must be the schedule's."""
+    distance = (sigmas.cpu().float()[:, None] - schedule.sigmas[None]).abs()
+    nearest, index = distance.min(dim=1)
+    if (nearest > 1e-4 * schedule.sigmas[index]).any():
+        raise RestorerIDError(
+            f"The SIGMAS are not those of the RestorerID Schedule of {len(schedule.sigmas)} steps "
+            "whose SAMPLER is used; connect both outputs of the same RestorerID Schedule node."
+        )
+    return torch.tensor(schedule.network_timesteps, dtype=torch.float32)[index]
+
+
+class RestorerIDSchedule(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="RestorerIDSchedule",
+            display_name="RestorerID Schedule",
+            category=CATEGORY,
+            description="The released code's sampler exactly: DDIM with eta 1 over its own "
+            "timesteps. Connect both outputs to SamplerCustom or SamplerCustomAdvanced. For daily "
+            "use KSampler with euler_ancestral and the normal scheduler comes close.",
+            inputs=[
+                io.Int.Input("steps", default=50, min=2, max=1000,
+                             tooltip="Number of steps; the authors use 50."),
+            ],
+            outputs=[
+                io.Sampler.Output(tooltip="DDIM, eta 1, with the released network timesteps."),
+                io.Sigmas.Output(tooltip="The noise levels; only for this SAMPLER."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, steps: int) -> io.NodeOutput:
+        schedule = ReleasedSchedule.of(steps)
+        return io.NodeOutput(ReleasedSampler(schedule), schedule.sigmas.clone())

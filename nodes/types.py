@@ -1,0 +1,16 @@
+"""Socket types that the nodes exchange; each carries one object, named below."""
+from comfy_api.latest import io
+
+CATEGORY = "RestorerID"
+
+RestorerIDType = io.Custom("RESTORERID")
+"""A `nodes.model.RestorerIDModel`: the adapter's networks under ComfyUI's memory manager."""
+
+LQType = io.Custom("RESTORERID_LQ")
+"""A `restorerid_core.conditioning.LQCondition`."""
+
+FaceType = io.Custom("RESTORERID_FACE")
+"""A `restorerid_core.conditioning.FaceIdentity`."""
+
+ScaleType = io.Custom("RESTORERID_SCALE")
+"""A `tuple[float, ...]`: one ID-scale per image."""

@@ -1,0 +1,1 @@
+"""RestorerID without ComfyUI: networks, conditioning, checkpoints, faces, schedule and colour."""

@@ -1,0 +1,1 @@
+"""The adapter's networks, with the authors' parameter names."""
