@@ -16,7 +16,7 @@ class RestorerIDApply(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="RestorerIDApply",
-            display_name="RestorerID Apply",
+            display_name="RestorerID Apply (FIR-Adapter)",
             category=CATEGORY,
             description="Patches an SD-1.5 MODEL so that sampling restores the LQ photo and keeps "
             "the person of the reference (SPADE, FaceID attention and LoRA, FIR-Adapter). Without "
@@ -26,7 +26,7 @@ class RestorerIDApply(io.ComfyNode):
                 io.Model.Input("model", tooltip="An SD-1.5 model. The exact one is "
                                "restorerid_sd15.safetensors, which `convert` writes."),
                 RestorerIDType.Input("restorerid", tooltip="From RestorerID Loader."),
-                LQType.Input("lq", tooltip="The degraded photo(s), from RestorerID LQ Encode."),
+                LQType.Input("lq", tooltip="The degraded photo(s), from RestorerID LQ Spatial Encoder."),
                 FaceType.Input("face", optional=True, tooltip="The person, from RestorerID FaceID "
                                "Embedder. Leave it unconnected for a blind restoration."),
                 io.Float.Input("id_scale", default=0.35, min=0.0, max=3.0, step=0.01,
@@ -34,7 +34,7 @@ class RestorerIDApply(io.ComfyNode):
                                "nearly good, up to about 1 for a very bad one. Not used when "
                                "auto_scale is connected."),
                 ScaleType.Input("auto_scale", optional=True, tooltip="λ from the photo's quality, "
-                                "one for each image, from RestorerID Auto Scale. Overrides "
+                                "one for each image, from RestorerID MUSIQ Auto-Scale. Overrides "
                                 "id_scale."),
                 io.Float.Input("structure_strength", default=1.0, min=0.0, max=2.0, step=0.01,
                                tooltip="How firmly the result follows the LQ photo (SPADE). 1 is "

@@ -19,7 +19,7 @@ class RestorerIDLQEncode(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="RestorerIDLQEncode",
-            display_name="RestorerID LQ Encode",
+            display_name="RestorerID LQ Spatial Encoder",
             category=CATEGORY,
             description="Prepares the degraded photo(s) and encodes them for the LQ spatial "
             "encoder, which guides every step of the sampling.",

@@ -1,16 +1,14 @@
-"""Fixtures that every test shares: golden files, real faces and a real ComfyUI when there is one."""
+"""Fixtures that every test shares: golden files, real faces, a real ComfyUI when there is one."""
 import importlib.util
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from helpers import ROOT, Golden
 
-ROOT = Path(__file__).resolve().parents[1]
 # Appended, not prepended: ComfyUI has a top-level module called `nodes`, which must win.
 sys.path.append(str(ROOT))
 
@@ -26,49 +24,12 @@ EXTENSION = "restorerid_under_test"
 
 
 def find_comfy() -> Path | None:
-    """ComfyUI's folder: $COMFYUI_PATH, else the parent of custom_nodes, else comfy-cli's default."""
+    """ComfyUI's folder: $COMFYUI_PATH, else custom_nodes' parent, else comfy-cli's default."""
     candidates = [os.environ.get("COMFYUI_PATH"), ROOT.parents[1], Path.home() / "comfy/ComfyUI"]
     for candidate in candidates:
         if candidate and (Path(candidate) / "comfy" / "model_patcher.py").is_file():
             return Path(candidate).resolve()
     return None
-
-
-def load_recipe() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe", ROOT / "tests/golden/recipe.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RECIPE = load_recipe()
-
-
-class Golden:
-    """Inputs and outputs of the authors' network, by the names in tests/golden/README.md."""
-
-    def __init__(self, file: str):
-        self.outputs = load_file(ROOT / "tests/golden" / f"{file}.safetensors")
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        return self.outputs[name]
-
-    @staticmethod
-    def input(name: str, *shape: int) -> torch.Tensor:
-        return torch.from_numpy(RECIPE.seeded_array(name, shape))
-
-
-def seeded_state_dict(shapes: dict[str, torch.Size]) -> dict[str, torch.Tensor]:
-    """Weights of the golden recipe for keys of the authors' checkpoint."""
-    return {
-        key: torch.from_numpy(np.asarray(RECIPE.seeded_weight(key, tuple(shape)), np.float32))
-        for key, shape in shapes.items()
-    }
-
-
-def relative_error(out: torch.Tensor, ref: torch.Tensor) -> float:
-    return float((out.float() - ref.float()).norm() / ref.float().norm())
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +50,7 @@ def faces_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def comfy_root() -> Path:
-    """ComfyUI's folder, with its modules importable and set to the CPU; skips when there is none."""
+    """ComfyUI's folder, its modules importable; without a GPU set to the CPU."""
     path = find_comfy()
     if path is None:
         pytest.skip(NO_COMFY)
@@ -106,7 +67,7 @@ def comfy_root() -> Path:
 
 @pytest.fixture(scope="session")
 def extension(comfy_root: Path) -> ModuleType:
-    """The extension, imported as ComfyUI does it: as a package under a name of the host's choice."""
+    """The extension, imported as ComfyUI does: a package under a name of its choice."""
     spec = importlib.util.spec_from_file_location(
         EXTENSION, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
     )

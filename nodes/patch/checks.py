@@ -27,15 +27,15 @@ def check_unet(unet: Any, config: ModelConfig) -> None:
             f"but the RestorerID adapter needs {config.latent_channels}; " + fix
         )
     modules = dict(unet.named_modules())
-    widths = [getattr(modules.get(b.name), "out_channels", None) for b in RESBLOCKS]
-    context = {m.to_k.in_features for n, m in modules.items() if n.endswith("attn2")}
-    if tuple(widths) != config.resblock_channels or context != {config.context_dim}:
-        known = {2048: "SDXL", 1024: "SD-2", 1280: "the SDXL refiner"}
-        found = ", ".join(known.get(c, f"a model with text of width {c}") for c in sorted(context))
+    widths = tuple(getattr(modules.get(b.name), "out_channels", None) for b in RESBLOCKS)
+    text = {m.to_k.in_features for n, m in modules.items() if n.endswith("attn2")}
+    if widths != config.resblock_channels or text != {config.context_dim}:
+        known = {2048: "SDXL", 1280: "the SDXL refiner", 1024: "SD-2"}
+        kind = next((known[c] for c in text if c in known), "no SD-1.5")
         raise RestorerIDError(
-            f"The MODEL is {found} with blocks of {widths[0]}-{widths[-4]} channels but the "
-            f"RestorerID adapter needs SD-1.5 (text of width {config.context_dim}, "
-            f"{config.resblock_channels[0]}-{max(config.resblock_channels)} channels); " + fix
+            f"The MODEL is {kind} (text {max(text, default=0)} wide, first block of {widths[0]} "
+            f"channels) but the RestorerID adapter needs SD-1.5 (text {config.context_dim} wide, "
+            f"first block of {config.resblock_channels[0]} channels); " + fix
         )
 
 

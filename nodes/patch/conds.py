@@ -32,9 +32,11 @@ class LatentCond(SharedCond):
     """The LQ latent (P, 4, h, w): a condition with an area sees its part."""
 
     def crop(self, area: Any) -> Tensor:
-        data = self.cond
-        for axis in range(0 if area is None else len(area) // 2):
-            data = data.narrow(axis + 2, area[axis + len(area) // 2], area[axis])
+        if area is None:
+            return self.cond
+        data, axes = self.cond, len(area) // 2
+        for axis in range(axes):
+            data = data.narrow(axis + 2, area[axis + axes], area[axis])
         return data
 
 

@@ -84,13 +84,13 @@ class RestorerIDPatch:
             raise RestorerIDError(
                 f"The latent is {size[-1] * 8}x{size[0] * 8} px but the LQ image was encoded at "
                 f"{lq_size[1] * 8}x{lq_size[0] * 8} px; connect the LATENT output of "
-                "RestorerID LQ Encode to the sampler."
+                "RestorerID LQ Spatial Encoder to the sampler."
             )
         if batch % self.images:
             raise RestorerIDError(
                 f"The latent has a batch of {batch} but there are {self.images} images to restore;"
                 f" use a batch that is a multiple of {self.images}, such as the LATENT output of "
-                "RestorerID LQ Encode."
+                "RestorerID LQ Spatial Encoder."
             )
 
     def apply_model(

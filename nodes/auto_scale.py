@@ -1,0 +1,101 @@
+"""`RestorerIDAutoScale`: the paper's adaptive ID-scale, from the MUSIQ score of the photo."""
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy import model_management
+from comfy.utils import ProgressBar
+from comfy_api.latest import io
+
+from ..restorerid_core import id_scale
+from ..restorerid_core.images import check_image, to_rgb
+from .types import CATEGORY, ScaleType
+
+
+class RestorerIDAutoScale(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="RestorerIDAutoScale",
+            display_name="RestorerID MUSIQ Auto-Scale",
+            category=CATEGORY,
+            description=(
+                "Chooses how strongly the reference face acts, by the quality of the degraded "
+                "photo: ID-scale = exp((alpha - MUSIQ) / beta), one value per image. The worse "
+                "the photo, the stronger the reference."
+            ),
+            inputs=[
+                io.Image.Input(
+                    "image",
+                    tooltip="The degraded photo at working size: connect the image output of the "
+                    "LQ spatial encoder.",
+                ),
+                io.Float.Input(
+                    "alpha", default=id_scale.ALPHA, min=-100.0, max=200.0, step=0.1,
+                    tooltip="The MUSIQ score at which the ID-scale is 1. A higher value makes the "
+                    "reference stronger for every photo. The paper uses 9.5.",
+                ),
+                io.Float.Input(
+                    "beta", default=id_scale.BETA, min=0.1, max=1000.0, step=0.1,
+                    tooltip="How slowly the ID-scale falls as the quality rises: it falls to 37 % "
+                    "for each `beta` points of MUSIQ. The paper uses 10.",
+                ),
+                io.Float.Input(
+                    "min", default=id_scale.MINIMUM, min=0.0, max=10.0, step=0.01,
+                    tooltip="The ID-scale is never below this. Raise it if good photos should "
+                    "follow the reference too; 0 leaves the formula as it is.",
+                ),
+                io.Float.Input(
+                    "max", default=id_scale.MAXIMUM, min=0.0, max=10.0, step=0.01,
+                    tooltip="The ID-scale is never above this. The formula exceeds 2 only at a "
+                    "MUSIQ score below 2.6, so the default hardly ever acts.",
+                ),
+            ],
+            outputs=[
+                ScaleType.Output(
+                    "id_scales", display_name="id_scales",
+                    tooltip="One ID-scale per image: connect it to the FIR-Adapter model patcher.",
+                ),
+                io.Float.Output(
+                    "first", display_name="first", tooltip="The ID-scale of the first image."
+                ),
+                io.String.Output(
+                    "report", display_name="report",
+                    tooltip="Score and ID-scale of each image, a line each.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, min: float | None = None, max: float | None = None) -> bool | str:
+        # A linked input has no value yet; the core checks it when the node runs.
+        if min is not None and max is not None and not 0 <= min <= max:
+            return f"min is {min:g} and max is {max:g}; expected 0 <= min <= max: exchange them."
+        return True
+
+    @classmethod
+    def execute(
+        cls, image: torch.Tensor, alpha: float, beta: float, min: float, max: float
+    ) -> io.NodeOutput:
+        # Settings are refused before the seconds of work, by a trial score.
+        id_scale.adaptive_id_scale((0.0,), alpha, beta, min, max)
+        photos = to_rgb(check_image(image, "image")).movedim(-1, 1)
+        model = id_scale.load_musiq(id_scale.musiq_weights(weight_folders()))
+        device = model_management.get_torch_device()
+        model_management.free_memory(model_management.minimum_inference_memory(), device)
+        progress = ProgressBar(len(photos))
+
+        def after_each() -> None:
+            progress.update(1)
+            model_management.throw_exception_if_processing_interrupted()
+
+        scores = id_scale.musiq_scores(model, photos, device, after_each)
+        scales = id_scale.adaptive_id_scale(scores, alpha, beta, min, max)
+        return io.NodeOutput(scales, scales[0], id_scale.report(scores, scales, alpha, beta))
+
+
+def weight_folders() -> list[Path]:
+    """Where MUSIQ weights are looked for: every folder registered as `musiq`, and models/musiq."""
+    registered = folder_paths.folder_names_and_paths.get("musiq", ([], set()))[0]
+    folders = [Path(folder_paths.models_dir) / "musiq", *map(Path, registered)]
+    return list(dict.fromkeys(folders))

@@ -1,0 +1,158 @@
+"""FaceID embedder: the identity of the person on reference photos."""
+import logging
+from pathlib import Path
+from typing import Any
+
+import comfy.utils
+import folder_paths
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.faces.align import CLIP_FACE, align_face, photo_from_image
+from ..restorerid_core.faces.choose import FACE_RULES, choose_face
+from ..restorerid_core.faces.detect import (
+    DetectedFace,
+    FaceAnalyzer,
+    available_providers,
+    load_analyzer,
+)
+from ..restorerid_core.faces.identity import COMBINATIONS, build_identity
+from ..restorerid_core.faces.packs import AUTO, find_pack, pack_folders
+from .face_features import (
+    clip_hidden,
+    projector,
+    require_vit_h,
+    steps,
+    unconditional_hidden,
+)
+from .model import RestorerIDModel
+from .types import CATEGORY, FaceType, RestorerIDType
+
+log = logging.getLogger(__name__)
+
+
+class RestorerIDFaceEmbed(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        # ComfyUI asks for the schema anew for each refresh and each queued prompt.
+        packs = dict.fromkeys(folder.name for folder in pack_folders(face_model_roots()))
+        return io.Schema(
+            node_id="RestorerIDFaceEmbed",
+            display_name="RestorerID FaceID Embedder",
+            category=CATEGORY,
+            description="Finds the face on one or more reference photos and turns it into the "
+            "identity that the restoration keeps.",
+            inputs=[
+                RestorerIDType.Input("restorerid", tooltip="From RestorerID Loader."),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    tooltip="CLIP-ViT-H-14-laion2B-s32B-b79K, from Load CLIP Vision.",
+                ),
+                io.Image.Input(
+                    "image",
+                    tooltip="Reference photo(s) of the person: sharp, with a face of 112 px or "
+                    "more. Several photos make a batch.",
+                ),
+                io.Combo.Input(
+                    "face",
+                    options=list(FACE_RULES),
+                    default=FACE_RULES[0],
+                    tooltip="Which face to take where a photo shows several.",
+                ),
+                io.Int.Input(
+                    "face_index",
+                    default=0,
+                    min=0,
+                    max=999,
+                    tooltip="For 'by index': faces are counted from the left, 0 is the leftmost.",
+                ),
+                io.Combo.Input(
+                    "combine",
+                    options=list(COMBINATIONS),
+                    default=COMBINATIONS[0],
+                    tooltip="What several photos make. average: one identity, the steadiest. side "
+                    "by side: one identity that keeps each photo's details. one per image: one "
+                    "identity for each photo, to restore a batch of different people.",
+                ),
+                io.Combo.Input(
+                    "face_models",
+                    options=[AUTO, *packs],
+                    default=AUTO,
+                    tooltip="Folder in models/insightface/models. auto prefers buffalo_l, with "
+                    "which the adapter was trained; others give another identity space.",
+                ),
+            ],
+            outputs=[
+                FaceType.Output("face_id", display_name="face", tooltip="For RestorerID Apply."),
+                io.Image.Output(
+                    "aligned", display_name="aligned", tooltip="The faces taken, 224x224 px."
+                ),
+            ],
+        )
+
+    @classmethod
+    @torch.no_grad()
+    def execute(
+        cls,
+        restorerid: RestorerIDModel,
+        clip_vision: Any,
+        image: Tensor,
+        face: str,
+        face_index: int,
+        combine: str,
+        face_models: str,
+    ) -> io.NodeOutput:
+        require_vit_h(clip_vision)
+        if len(image) == 0:
+            raise RestorerIDError(
+                "image is an empty batch, expected one or more reference photos: "
+                "check the node that it comes from."
+            )
+        analyzer = load_analyzer(find_pack(face_model_roots(), face_models), available_providers())
+        progress = comfy.utils.ProgressBar(2 * len(image))
+        embeddings, crops = find_faces(analyzer, image, face, face_index, progress)
+        identity = build_identity(
+            embeddings,
+            clip_hidden(clip_vision, crops, progress),
+            unconditional_hidden(clip_vision),
+            projector(restorerid.face_projector),
+            combine,
+        )
+        return io.NodeOutput(identity, crops.flip(-1))
+
+
+def face_model_roots() -> list[Path]:
+    """Folders for insightface's models: those the user registered, and ComfyUI's own."""
+    registered = folder_paths.folder_names_and_paths.get("insightface", ([], set()))[0]
+    folders = [*registered, Path(folder_paths.models_dir, "insightface")]
+    return list(dict.fromkeys(map(Path, folders)))
+
+
+def find_faces(
+    analyzer: FaceAnalyzer, image: Tensor, rule: str, index: int, progress: Any
+) -> tuple[Tensor, Tensor]:
+    """The face of each photo of a batch (n, H, W, C).
+
+    Returns embeddings (n, 512) and aligned crops (n, 224, 224, 3) in [0, 1], BGR.
+    """
+    embeddings, crops = [], []
+    for number, reference in enumerate(steps(image.movedim(-1, 1), progress), 1):
+        name = f"reference image {number} of {len(image)}"
+        photo = photo_from_image(reference, name)
+        faces = analyzer.analyze(photo)
+        face = choose_face(faces, photo.shape, rule, index, name)
+        if len(faces) > 1:
+            log_choice(name, len(faces), rule, face)
+        embeddings.append(torch.from_numpy(face.embedding))
+        crops.append(torch.from_numpy(align_face(photo, face.landmarks, CLIP_FACE)))
+    return torch.stack(embeddings).float(), torch.stack(crops).float() / 255
+
+
+def log_choice(name: str, count: int, rule: str, face: DetectedFace) -> None:
+    left, top, right, bottom = face.bbox
+    log.info(
+        "%s shows %d faces; '%s' took the one of %.0fx%.0f px at (%.0f, %.0f), score %.2f",
+        name, count, rule, right - left, bottom - top, left, top, face.score,
+    )  # fmt: skip

@@ -1,0 +1,66 @@
+"""CLIP features and ID tokens of aligned faces, with ComfyUI's models."""
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import comfy.model_management
+import comfy.model_patcher
+import torch
+from torch import Tensor
+
+from ..restorerid_core.errors import RestorerIDError
+
+CLIP_WIDTH = 1280
+
+
+def require_vit_h(clip_vision: Any) -> None:
+    """Refuses other encoders, DINOv3-H of the same width included."""
+    config = getattr(clip_vision, "config", {})
+    kind, width = config.get("model_type", "clip_vision_model"), config.get("hidden_size")
+    if (kind, width) != ("clip_vision_model", CLIP_WIDTH):
+        found = f"{kind}, {width} wide" if config else type(clip_vision).__name__
+        raise RestorerIDError(
+            f"clip_vision must be CLIP-ViT-H/14 ({CLIP_WIDTH} wide), but is {found}: "
+            "load CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors."
+        )
+
+
+def clip_hidden(clip_vision: Any, crops: Tensor, progress: Any) -> Tensor:
+    """Penultimate hidden states (n, 257, 1280) of (n, 224, 224, 3) BGR crops.
+
+    CLIP expects RGB, but gets BGR: the adapter was trained on insightface's crops as they are.
+    """
+    hidden = [
+        clip_vision.encode_image(crop[None])["penultimate_hidden_states"]
+        for crop in steps(crops, progress)
+    ]
+    return torch.cat(hidden).float().cpu()
+
+
+def unconditional_hidden(clip_vision: Any) -> Tensor:
+    """Hidden states (1, 257, 1280) of all-zero normalised pixels, for the unconditional tokens.
+
+    No image gives these pixels through `encode_image`, which rounds to 8 bits before normalising.
+    """
+    comfy.model_management.load_model_gpu(clip_vision.patcher)
+    size = clip_vision.image_size
+    zeros = torch.zeros(1, 3, size, size, device=clip_vision.load_device)
+    return clip_vision.model(pixel_values=zeros, intermediate_output=-2)[1].float().cpu()
+
+
+def projector(patcher: comfy.model_patcher.ModelPatcher) -> Callable[[Tensor, Tensor], Tensor]:
+    """The face projector on its device; takes and gives float32 on the CPU."""
+    comfy.model_management.load_model_gpu(patcher)
+
+    def project(embedding: Tensor, hidden: Tensor) -> Tensor:
+        device = patcher.load_device
+        return patcher.model(embedding.to(device), hidden.to(device)).float().cpu()
+
+    return project
+
+
+def steps(items: Iterable[Tensor], progress: Any) -> Iterator[Tensor]:
+    """The items, with a step of the progress bar each; stops when the user cancels."""
+    for item in items:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield item
+        progress.update(1)

@@ -1,0 +1,55 @@
+"""Which of several faces is meant."""
+from collections.abc import Callable, Sequence
+
+from ..errors import RestorerIDError
+from .detect import DetectedFace
+
+BY_INDEX = "by index"
+# The release takes the first face the detector lists, which is the one of the highest score and
+# not always the largest.
+RULES: dict[str, Callable[[DetectedFace, float, float], float]] = {
+    "largest": lambda face, width, height: face.area,
+    "leftmost": lambda face, width, height: -face.center[0],
+    "rightmost": lambda face, width, height: face.center[0],
+    "topmost": lambda face, width, height: -face.center[1],
+    "most central": lambda face, width, height: -(
+        (face.center[0] - width / 2) ** 2 + (face.center[1] - height / 2) ** 2
+    ),
+    "highest score": lambda face, width, height: face.score,
+}
+FACE_RULES = (*RULES, BY_INDEX)
+
+
+def choose_face(
+    faces: Sequence[DetectedFace],
+    photo_shape: Sequence[int],
+    rule: str = "largest",
+    index: int = 0,
+    name: str = "the image",
+) -> DetectedFace:
+    """One of the faces.
+
+    Args:
+        faces: the faces of one photo.
+        photo_shape: (H, W, ...) of the photo in pixels.
+        rule: one of `FACE_RULES`.
+        index: for "by index", counted from the left, 0 = leftmost face.
+        name: what messages call the photo.
+
+    Raises:
+        RestorerIDError: there is no face, or none of that index.
+    """
+    if not faces:
+        raise RestorerIDError(
+            f"no face was found in {name}: use a sharper or larger photo of the person that shows "
+            "both eyes, upright and with some space around the head."
+        )
+    if rule != BY_INDEX:
+        height, width = photo_shape[:2]
+        return max(faces, key=lambda face: RULES[rule](face, width, height))
+    if not 0 <= index < len(faces):
+        raise RestorerIDError(
+            f"face_index is {index}, but {len(faces)} face(s) were found in {name}: "
+            f"use 0 (leftmost) to {len(faces) - 1} (rightmost), or choose the face by another rule."
+        )
+    return sorted(faces, key=lambda face: face.center[0])[index]

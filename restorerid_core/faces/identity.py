@@ -1,0 +1,49 @@
+"""One identity, or several, from one or more reference faces."""
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..conditioning import FaceIdentity
+
+AVERAGE = "average"
+SIDE_BY_SIDE = "side by side"
+ONE_PER_IMAGE = "one per image"
+COMBINATIONS = (AVERAGE, SIDE_BY_SIDE, ONE_PER_IMAGE)
+
+
+def build_identity(
+    embeddings: Tensor,
+    clip_hidden: Tensor,
+    uncond_clip_hidden: Tensor,
+    project: Callable[[Tensor, Tensor], Tensor],
+    combine: str = AVERAGE,
+) -> FaceIdentity:
+    """ID tokens of n references.
+
+    - "average": one identity of T tokens. Unit ArcFace embeddings of one person are averaged and
+      normalised again, the usual face template, and each reference's CLIP features are projected
+      with that template before the tokens are averaged: position by position, CLIP features of
+      different photos do not correspond, tokens do.
+    - "side by side": one identity of n·T tokens, among which attention chooses.
+    - "one per image": n identities of T tokens.
+
+    Args:
+        embeddings: (n, 512), unit length.
+        clip_hidden: (n, 257, 1280), CLIP-ViT-H/14's penultimate hidden states of the aligned faces.
+        uncond_clip_hidden: (1, 257, 1280), those of an all-zero normalised pixel tensor.
+        project: a `FaceProjector`, (B, 512) and (B, 257, 1280) to (B, T, 768).
+        combine: one of `COMBINATIONS`.
+    """
+    count = len(embeddings)
+    uncond = project(torch.zeros_like(embeddings[:1]), uncond_clip_hidden)
+    template = F.normalize(embeddings.mean(0, keepdim=True), dim=-1)
+    if combine == AVERAGE:
+        tokens = project(template.expand(count, -1), clip_hidden)
+        return FaceIdentity(tokens.mean(0, keepdim=True), uncond, template)
+    tokens = project(embeddings, clip_hidden)
+    if combine == SIDE_BY_SIDE:
+        # Attention to repeated tokens equals attention to them once.
+        return FaceIdentity(tokens.flatten(0, 1)[None], uncond.repeat(1, count, 1), template)
+    return FaceIdentity(tokens, uncond, embeddings)

@@ -1,0 +1,149 @@
+"""Adaptive ID-Scale (paper, section 3.4): the worse a photo, the more its reference counts.
+
+The quality score is MUSIQ with its KonIQ weights, by pyiqa, which is imported only when it is used.
+"""
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import RestorerIDError
+
+ALPHA, BETA = 9.5, 10.0
+MINIMUM, MAXIMUM = 0.0, 2.0
+"""The range that the paper scans; the formula reaches 2 only at a score below 2.6."""
+WEIGHTS = "musiq_koniq_ckpt-e95806b9.pth"
+
+
+def id_scale(musiq: float, alpha: float = ALPHA, beta: float = BETA) -> float:
+    """λ = exp((α − MUSIQ) / β): 0.35 at a score of 20, 0.006 at 60.
+
+    Raises:
+        RestorerIDError: β is not above 0, or the score is not finite.
+    """
+    if not beta > 0:
+        raise RestorerIDError(f"`beta` is {beta:g}; expected a number above 0: the paper uses 10.")
+    if not math.isfinite(musiq):
+        raise RestorerIDError(
+            f"the MUSIQ score is {musiq}; expected a number, mostly 0 to 100: score the image on "
+            "the CPU, or set the ID-scale by hand."
+        )
+    return math.exp(min((alpha - musiq) / beta, 700.0))  # exp(710) overflows
+
+
+def adaptive_id_scale(
+    scores: Sequence[float],
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    minimum: float = MINIMUM,
+    maximum: float = MAXIMUM,
+) -> tuple[float, ...]:
+    """`id_scale` of each MUSIQ score, limited to `minimum`..`maximum`.
+
+    Raises:
+        RestorerIDError: as `id_scale`; or `minimum` exceeds `maximum`.
+    """
+    if not minimum <= maximum:
+        raise RestorerIDError(
+            f"`min` is {minimum:g} and `max` is {maximum:g}; expected min to be at most max: "
+            "exchange them."
+        )
+    return tuple(min(max(id_scale(score, alpha, beta), minimum), maximum) for score in scores)
+
+
+def report(
+    scores: Sequence[float], scales: Sequence[float], alpha: float = ALPHA, beta: float = BETA
+) -> str:
+    """A line for each image, such as `image 1: MUSIQ 23.41, ID-scale 0.249`."""
+    lines = []
+    for index, (score, scale) in enumerate(zip(scores, scales, strict=True), start=1):
+        raw = id_scale(score, alpha, beta)
+        limited = "" if raw == scale else f" (limited; the formula gives {raw:.4g})"
+        lines.append(f"image {index}: MUSIQ {score:.2f}, ID-scale {scale:.4g}{limited}")
+    return "\n".join(lines)
+
+
+def musiq_scores(
+    model: nn.Module,
+    images: Tensor,
+    device: torch.device | str = "cpu",
+    after_each: Callable[[], object] = lambda: None,
+) -> list[float]:
+    """MUSIQ (KonIQ) score of each image, about 0 (poor) to 100; the model goes back to the CPU.
+
+    Args:
+        model: from `load_musiq`.
+        images: (B, 3, H, W) RGB in 0..1, any size; scored one at a time, at full size.
+        after_each: called after each image, for progress and interruption.
+    """
+    scores = []
+    try:
+        model.to(device)
+        for image in images.split(1):
+            with torch.inference_mode():
+                scores.append(float(model(image.to(device, torch.float32).clamp(0, 1))))
+            after_each()
+    finally:
+        model.to("cpu")
+    return scores
+
+
+def musiq_weights(folders: Sequence[Path]) -> Path:
+    """The MUSIQ weights file in one of `folders`, else in pyiqa's own cache, else downloaded to it.
+
+    Raises:
+        RestorerIDError: pyiqa is not installed, or the download failed.
+    """
+    for folder in folders:
+        if (folder / WEIGHTS).is_file():
+            return folder / WEIGHTS
+    arch, download = _pyiqa()
+    url = arch.default_model_urls["koniq10k"]
+    try:
+        return Path(download.load_file_from_url(url))
+    except (OSError, HTTPException) as error:
+        raise RestorerIDError(
+            f"the MUSIQ weights {WEIGHTS} are in none of {', '.join(map(str, folders))} and could "
+            f"not be downloaded ({error}); expected that file in one of these folders: get it from "
+            f"{url} and put it there, or set the ID-scale by hand."
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def load_musiq(path: Path) -> nn.Module:
+    """MUSIQ (27 M parameters) with the weights of `path`, in evaluation mode on the CPU.
+
+    Not through `pyiqa.create_metric`: that unpickles the file without restrictions.
+
+    Raises:
+        RestorerIDError: pyiqa is not installed, or the file is damaged or another network's.
+    """
+    model = _pyiqa()[0].MUSIQ(pretrained=False)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict({key.removeprefix("module."): state[key] for key in state})
+    except Exception as error:  # torch.load raises a dozen types on damaged files
+        raise RestorerIDError(
+            f"the MUSIQ weights {path} cannot be used ({type(error).__name__}); expected the KonIQ "
+            f"weights {WEIGHTS}, about 109 MB: the file is incomplete or another network's, so "
+            "delete it and run again to download it anew."
+        ) from error
+    return model.eval().requires_grad_(False)
+
+
+def _pyiqa() -> tuple[Any, Any]:
+    """pyiqa's MUSIQ and download modules; importing them takes seconds."""
+    try:
+        from pyiqa.archs import musiq_arch
+        from pyiqa.utils import download_util
+    except ImportError as error:
+        raise RestorerIDError(
+            f"the Python package pyiqa cannot be imported ({error}); it is needed for the MUSIQ "
+            "score: run `pip install pyiqa` in ComfyUI's Python, or set the ID-scale by hand."
+        ) from error
+    return musiq_arch, download_util

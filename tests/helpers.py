@@ -1,0 +1,47 @@
+"""The golden recipe and what tests compare with."""
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load_recipe() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("recipe", ROOT / "tests/golden/recipe.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+RECIPE = load_recipe()
+
+
+class Golden:
+    """Inputs and outputs of the authors' network, by the names in tests/golden/README.md."""
+
+    def __init__(self, file: str):
+        self.outputs = load_file(ROOT / "tests/golden" / f"{file}.safetensors")
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.outputs[name]
+
+    @staticmethod
+    def input(name: str, *shape: int) -> torch.Tensor:
+        return torch.from_numpy(RECIPE.seeded_array(name, shape))
+
+
+def seeded_state_dict(shapes: dict[str, torch.Size]) -> dict[str, torch.Tensor]:
+    """Weights of the golden recipe for keys of the authors' checkpoint."""
+    return {
+        key: torch.from_numpy(np.asarray(RECIPE.seeded_weight(key, tuple(shape)), np.float32))
+        for key, shape in shapes.items()
+    }
+
+
+def relative_error(out: torch.Tensor, ref: torch.Tensor) -> float:
+    return float((out.float() - ref.float()).norm() / ref.float().norm())

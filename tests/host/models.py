@@ -1,0 +1,81 @@
+"""A real SD-1.5 MODEL, tiny or full, and the adapter beside it, on the golden recipe's weights."""
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from helpers import seeded_state_dict
+from safetensors.torch import save_file
+
+UNET = "model.diffusion_model."
+PROJECTOR = "Adapter.image_proj_model."
+FULL_WIDTH = 320
+SD15 = {
+    "image_size": 32, "in_channels": 4, "out_channels": 4, "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4], "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1, "context_dim": 768, "use_spatial_transformer": True,
+    "legacy": False, "use_checkpoint": False, "adm_in_channels": None,
+    "use_linear_in_transformer": False, "use_temporal_attention": False,
+    "use_temporal_resblock": False,
+}  # fmt: skip
+
+
+def build_model(width: int = 32, dtype: torch.dtype = torch.float32,
+                compute: torch.dtype | None = None, **changes: Any) -> Any:  # fmt: skip
+    """An SD-1.5 ModelPatcher of `width` channels; `compute` is the dtype of its activations."""
+    import comfy.model_management
+    import comfy.model_patcher
+    import comfy.supported_models
+
+    config = {**SD15, "model_channels": width, "dtype": dtype, **changes}
+    settings = comfy.supported_models.SD15(config)
+    settings.set_inference_dtype(dtype, compute)
+    base = settings.get_model({})
+    unet = base.diffusion_model
+    weights = seeded_state_dict({UNET + k: v.shape for k, v in unet.state_dict().items()})
+    unet.load_state_dict({k.removeprefix(UNET): v.to(dtype) for k, v in weights.items()})
+    devices = comfy.model_management.get_torch_device(), torch.device("cpu")
+    patcher = comfy.model_patcher.CoreModelPatcher(base, *devices)
+    patcher.cached_patcher_init = (_rebuild, (width, dtype, compute))
+    return patcher
+
+
+def _rebuild(*args: Any, disable_dynamic: bool = False) -> Any:
+    return build_model(*args)
+
+
+def adapter_config(core: ModuleType, width: int = 32) -> Any:
+    """Sizes of the adapter for `build_model(width)`, as in the golden files."""
+    full = core.config.ModelConfig()
+    lq = full.lq_width if width == FULL_WIDTH else width
+    return core.config.ModelConfig(
+        lq_width=lq,
+        lq_channels=lq,
+        resblock_channels=tuple(c * width // FULL_WIDTH for c in full.resblock_channels),
+        attention_channels=tuple(c * width // FULL_WIDTH for c in full.attention_channels),
+    )
+
+
+def adapter_weights(core: ModuleType, width: int = 32) -> dict[str, torch.Tensor]:
+    """The slim file's tensors."""
+    config = adapter_config(core, width)
+    network = core.network.adapter.Adapter(config, device="meta")
+    projector = core.network.face_projector.FaceProjector(device="meta")
+    shapes = {k: v.shape for k, v in network.state_dict().items()}
+    shapes |= {PROJECTOR + k: v.shape for k, v in projector.state_dict().items()}
+    for name, channels in zip(core.config.ATTENTIONS, config.attention_channels, strict=True):
+        for target in core.config.LORA_TARGETS:
+            text = target.startswith("attn2") and target[-1] in "kv"
+            key = f"{UNET}{name}.{core.config.ATTN_BLOCK}.{target}_lora."
+            inputs = config.context_dim if text else channels
+            shapes[key + "down.weight"] = torch.Size([config.lora_rank, inputs])
+            shapes[key + "up.weight"] = torch.Size([channels, config.lora_rank])
+    return seeded_state_dict(shapes)
+
+
+def build_restorer(extension: ModuleType, folder: Path, width: int = 32) -> Any:
+    """The adapter for `build_model(width)`, through a slim file in `folder` and its loader."""
+    path = folder / f"adapter_{width}.safetensors"
+    save_file(adapter_weights(extension.restorerid_core, width), path)
+    return extension.nodes.model.load_model(str(path))

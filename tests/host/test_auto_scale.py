@@ -1,0 +1,171 @@
+"""The MUSIQ auto-scale node, with seeded random weights in a temporary models/musiq."""
+import importlib
+import math
+import socket
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(*args):
+        raise AssertionError(f"a test tried to connect to {args[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """On a busy machine, threads that wait for each other make MUSIQ ten times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def auto_scale(extension):
+    return importlib.import_module(".nodes.auto_scale", extension.__name__)
+
+
+@pytest.fixture
+def error(extension):
+    return importlib.import_module(".restorerid_core.errors", extension.__name__).RestorerIDError
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory, extension):
+    """A models folder that holds random MUSIQ weights."""
+    musiq = pytest.importorskip("pyiqa.archs.musiq_arch")
+    core = importlib.import_module(".restorerid_core.id_scale", extension.__name__)
+    models = tmp_path_factory.mktemp("models")
+    (models / "musiq").mkdir()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(musiq.MUSIQ(pretrained=False).state_dict(), models / "musiq" / core.WEIGHTS)
+    return models
+
+
+@pytest.fixture
+def node(auto_scale, models_dir, monkeypatch):
+    monkeypatch.setattr("folder_paths.models_dir", str(models_dir))
+    return auto_scale.RestorerIDAutoScale
+
+
+def photos(batch: int = 2, channels: int = 3) -> torch.Tensor:
+    return torch.rand(batch, 64, 80, channels, generator=torch.Generator().manual_seed(0))
+
+
+def run(node, image, alpha=9.5, beta=10.0, low=0.0, high=2.0):
+    return node.execute(image=image, alpha=alpha, beta=beta, min=low, max=high).result
+
+
+def test_schema(auto_scale):
+    info = auto_scale.RestorerIDAutoScale.GET_NODE_INFO_V1()
+    assert info["name"] == "RestorerIDAutoScale"
+    assert info["category"] == "RestorerID"
+    assert info["output"] == ["RESTORERID_SCALE", "FLOAT", "STRING"]
+    inputs = info["input"]["required"]
+    defaults = {name: options.get("default") for name, (_, options) in inputs.items()}
+    assert defaults == {"image": None, "alpha": 9.5, "beta": 10.0, "min": 0.0, "max": 2.0}
+    assert all(options["tooltip"] for _, options in inputs.values())
+
+
+def test_a_value_per_image(node, auto_scale, models_dir):
+    core = auto_scale.id_scale
+    scales, first, text = run(node, photos(), high=10.0)
+    model = core.load_musiq(models_dir / "musiq" / core.WEIGHTS)
+    scores = core.musiq_scores(model, photos().movedim(-1, 1))
+    assert isinstance(scales, tuple)
+    assert scales == pytest.approx([math.exp((9.5 - score) / 10) for score in scores], rel=1e-4)
+    assert first == scales[0]
+    assert [line.split(":")[0] for line in text.splitlines()] == ["image 1", "image 2"]
+
+
+def test_limits(node):
+    scales, first, text = run(node, photos(2), low=0.1, high=0.3)  # random weights score near 0
+    assert scales == (0.3, 0.3)
+    assert first == 0.3
+    assert text.count("limited") == 2
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_grey_and_rgba(node, channels):
+    image = photos(1, channels)
+    rgb = image[..., :3] if channels == 4 else image.expand(-1, -1, -1, 3)
+    assert run(node, image) == run(node, rgb)
+
+
+def test_result_is_the_same_in_inference_mode(node):
+    expected = run(node, photos())
+    with torch.inference_mode():
+        assert run(node, photos()) == expected
+
+
+def test_progress_and_interruption(node):
+    import comfy.model_management
+    import comfy.utils
+
+    seen = []
+    previous = comfy.utils.PROGRESS_BAR_HOOK
+    comfy.utils.set_progress_bar_global_hook(lambda *args, **kwargs: seen.append(args[:2]))
+    try:
+        run(node, photos())
+        assert seen == [(1, 2), (2, 2)]
+        comfy.model_management.interrupt_current_processing(True)
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            run(node, photos())
+        assert seen[2:] == [(1, 2)]
+    finally:
+        comfy.model_management.interrupt_current_processing(False)
+        comfy.utils.set_progress_bar_global_hook(previous)
+
+
+def test_folders_registered_as_musiq_are_searched(auto_scale, tmp_path, monkeypatch):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", {})
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
+    assert auto_scale.weight_folders() == [tmp_path / "models" / "musiq"]
+    folder_paths.add_model_folder_path("musiq", str(tmp_path / "shared"))
+    folder_paths.add_model_folder_path("musiq", str(tmp_path / "models" / "musiq"))
+    assert auto_scale.weight_folders() == [tmp_path / "models" / "musiq", tmp_path / "shared"]
+
+
+def test_offline_without_weights(node, error, tmp_path, monkeypatch):
+    def download(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("pyiqa.utils.download_util.download_url_to_file", download)
+    monkeypatch.setattr("pyiqa.utils.download_util.DEFAULT_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("folder_paths.models_dir", str(tmp_path))
+    with pytest.raises(error, match=r"musiq_koniq_ckpt-e95806b9\.pth are in none of .*musiq and"):
+        run(node, photos())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"beta": 0.0}, "`beta` is 0; expected a number above 0"),
+        ({"low": 1.0, "high": 0.5}, "`min` is 1 and `max` is 0.5; expected min"),
+    ],
+)
+def test_linked_settings_are_checked_before_the_work(node, error, monkeypatch, settings, message):
+    monkeypatch.setattr("folder_paths.models_dir", "no such folder")
+    with pytest.raises(error, match=message):
+        run(node, photos(), **settings)
+
+
+def test_a_bad_image_is_named(node, error):
+    with pytest.raises(error, match="`image` has NaN or infinite values in 1 of 1 images"):
+        run(node, photos(1) * float("nan"))
+
+
+def test_validate_inputs(auto_scale):
+    validate = auto_scale.RestorerIDAutoScale.validate_inputs
+    assert validate(min=0.0, max=0.0) is True
+    assert validate(min=None, max=0.5) is True  # linked
+    assert "expected 0 <= min <= max" in validate(min=1.0, max=0.5)
+    assert "expected 0 <= min <= max" in validate(min=-1.0, max=0.5)

@@ -1,0 +1,216 @@
+"""What cannot work is refused with a sentence that says what to do, before or during sampling."""
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from models import build_model
+from sampling import Scene, conditions, sample_with
+
+
+@pytest.fixture
+def error(extension: ModuleType, patching: ModuleType) -> type[Exception]:
+    return extension.restorerid_core.errors.RestorerIDError
+
+
+@pytest.fixture
+def scene(extension: ModuleType, patching: ModuleType) -> Scene:
+    return Scene(extension)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"context_dim": 2048}, r"MODEL is SDXL \(text 2048 wide.*text 768 wide.*Load Checkpoint"),
+        ({"context_dim": 1024}, r"The MODEL is SD-2 "),
+        ({"in_channels": 9}, r"takes 9 input channels \(an inpainting or editing model\)"),
+        ({"model_channels": 64}, r"is no SD-1.5 \(text 768 wide, first block of 64 channels\)"),
+    ],
+)
+def test_a_model_that_the_adapter_does_not_fit(
+    restorer: Any, scene: Scene, error: Any, changes: dict[str, Any], sentence: str
+) -> None:
+    model = build_model(**{"width": changes.pop("model_channels", 32), **changes})
+    with pytest.raises(error, match=sentence):
+        scene.patch(model, restorer)
+
+
+def test_a_model_that_is_no_unet(model: Any, restorer: Any, scene: Scene, error: Any) -> None:
+    model.model.diffusion_model = torch.nn.Identity()
+    with pytest.raises(error, match=r"The MODEL is a Identity but .* fits SD-1\.5 only"):
+        scene.patch(model, restorer)
+
+
+def test_apply_twice(model: Any, restorer: Any, scene: Scene, error: Any) -> None:
+    with pytest.raises(error, match="already went through a RestorerID Apply node"):
+        scene.patch(scene.patch(model, restorer), restorer)
+
+
+def other_handler(layer: Any, x: Any, emb: Any, *args: Any) -> Any:
+    return layer(x, emb)
+
+
+def test_resblocks_taken_before(model: Any, restorer: Any, scene: Scene, error: Any) -> None:
+    from comfy.ldm.modules.diffusionmodules.openaimodel import TimestepBlock
+
+    model.set_model_patch((TimestepBlock, other_handler), "forward_timestep_embed_patch")
+    with pytest.raises(error, match=r"already patched by another node \(.*test_refusals\)"):
+        scene.patch(model, restorer)
+
+
+def test_a_patch_of_other_layers_is_no_obstacle(model: Any, restorer: Any, scene: Scene) -> None:
+    from comfy.ldm.modules.diffusionmodules.openaimodel import Upsample
+
+    model.set_model_patch(
+        (Upsample, lambda layer, x, *args: layer(x, output_shape=args[3])),
+        "forward_timestep_embed_patch",
+    )
+    assert scene.sample(scene.patch(model, restorer)).isfinite().all()
+
+
+def test_resblocks_taken_after(model: Any, restorer: Any, scene: Scene, error: Any) -> None:
+    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+
+    patched = scene.patch(model, restorer)
+    patches = patched.model_options["transformer_options"]["patches"]
+    patches["forward_timestep_embed_patch"].insert(0, (ResBlock, other_handler))
+    with pytest.raises(error, match="Another node took over the ResBlocks"):
+        scene.sample(patched)
+
+
+@pytest.mark.parametrize("slot", [("input", 4), ("input", 4, 0)])
+def test_attention_replaced_after(
+    model: Any, restorer: Any, scene: Scene, error: Any, slot: tuple[Any, ...]
+) -> None:
+    patched = scene.patch(model, restorer)
+    patched.set_model_attn2_replace(lambda q, k, v, options: q, *slot)
+    with pytest.raises(error, match=r"replaced RestorerID's attention patch at \('input', 4.*"
+                                    r"connect that node before RestorerID Apply"):  # fmt: skip
+        scene.sample(patched)
+
+
+def test_latent_of_another_size(
+    extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
+) -> None:
+    wide = Scene(extension, width=24, name="wide")
+    with pytest.raises(error, match="The latent is 192x128 px but the LQ image was encoded at "
+                                    "128x128 px; connect the LATENT output"):  # fmt: skip
+        scene.sample(scene.patch(model, restorer), wide.noise)
+
+
+def test_latent_batch_that_does_not_divide(
+    extension: ModuleType, model: Any, restorer: Any, error: Any, scene: Scene
+) -> None:
+    photos = Scene(extension, images=2, name="photos")
+    noise = torch.zeros(3, 4, 16, 16)
+    with pytest.raises(error, match=r"a batch of 3 but there are 2 images .* multiple of 2"):
+        photos.sample(photos.patch(model, restorer), noise)
+
+
+def test_conditions_of_different_counts(
+    extension: ModuleType, model: Any, restorer: Any, error: Any, scene: Scene
+) -> None:
+    photos = Scene(extension, images=3, name="photos")
+    with pytest.raises(error, match="3 in the LQ images, 3 in the faces, 2 in the ID-scales"):
+        photos.patch(model, restorer, scale=(0.1, 0.2))
+
+
+def test_features_resized_inside_the_unet(
+    model: Any, restorer: Any, scene: Scene, error: Any
+) -> None:
+    patched = scene.patch(model, restorer)
+    patched.set_model_input_block_patch(
+        lambda h, options: h[..., ::2, ::2] if options["block"] == ("input", 3) else h
+    )
+    with pytest.raises(error, match=r"block input_blocks.4.0 are \(4, 4\) but the LQ map is "
+                                    r"\(8, 8\): another node changes the size"):  # fmt: skip
+        scene.sample(patched)
+
+
+def test_a_call_outside_of_the_guiders(
+    model: Any, restorer: Any, scene: Scene, error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sampler that drops the conditions' tensors must not silently skip the adapter."""
+    import comfy.samplers
+
+    patched = scene.patch(model, restorer)
+    process = comfy.samplers.process_conds
+
+    def forget(*args: Any, **kwargs: Any) -> Any:
+        conds = process(*args, **kwargs)
+        for conditions_ in conds.values():
+            for condition in conditions_:
+                condition["model_conds"] = {
+                    k: v for k, v in condition["model_conds"].items() if "restorerid" not in k
+                }
+        return conds
+
+    monkeypatch.setattr(comfy.samplers, "process_conds", forget)
+    with pytest.raises(error, match="was called without its conditions"):
+        scene.sample(patched)
+
+
+def test_sigmas_of_another_schedule(
+    extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
+) -> None:
+    node = extension.nodes.schedule.RestorerIDSchedule
+    sampler, _ = node.execute(10).args
+    _, sigmas = node.execute(7).args
+    text = conditions(scene.text[:1]), conditions(scene.text[1:])
+    with pytest.raises(error, match="SIGMAS are not those of the RestorerID Schedule of 10 steps"):
+        sample_with(scene.patch(model, restorer), scene.noise, sampler, sigmas, *text)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 1001])
+def test_steps_out_of_range(extension: ModuleType, error: Any, steps: int) -> None:
+    with pytest.raises(error, match=f"steps is {steps} but the released schedule has 2 to 1000"):
+        extension.nodes.schedule.RestorerIDSchedule.execute(steps)
+
+
+def test_percent_that_never_acts(extension: ModuleType, patching: ModuleType) -> None:
+    node = extension.nodes.apply.RestorerIDApply
+    assert "the adapter would never act" in node.validate_inputs(0.5, 0.5)
+    assert node.validate_inputs(0.0, 1.0) is True
+
+
+class VaeStub:
+    """A VAE of `channels` latent channels that gives `value` everywhere."""
+
+    def __init__(self, channels: int = 4, value: float = 0.5):
+        self.latent_channels, self.value = channels, value
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        batch, height, width, _ = pixels.shape
+        return torch.full((batch, self.latent_channels, height // 8, width // 8), self.value)
+
+
+def test_lq_encode_gives_condition_latent_and_prepared_image(
+    extension: ModuleType, patching: ModuleType, restorer: Any
+) -> None:
+    image = torch.rand(2, 300, 203, 3)
+    lq, latent, prepared = extension.nodes.lq_encode.RestorerIDLQEncode.execute(
+        restorer, VaeStub(), image, 0
+    ).args
+    assert lq.latent.shape == latent["samples"].shape == (2, 4, 38, 26)
+    assert torch.allclose(lq.latent, torch.tensor(0.5 * 0.18215))
+    assert not latent["samples"].any()
+    assert torch.equal(prepared, image)
+
+
+@pytest.mark.parametrize(
+    ("vae", "image", "sentence"),
+    [
+        (VaeStub(16), torch.rand(1, 64, 64, 3), "The VAE has 16 latent channels"),
+        (VaeStub(value=float("nan")), torch.rand(1, 64, 64, 3), "not finite for the LQ image"),
+        (VaeStub(), torch.rand(0, 64, 64, 3), "image"),
+        (VaeStub(), torch.full((1, 64, 64, 3), float("nan")), "image"),
+        (VaeStub(), torch.rand(1, 4, 4, 3), "image"),
+        (VaeStub(), torch.rand(1, 64, 64, 2), "image"),
+    ],
+)
+def test_lq_encode_refuses(
+    extension: ModuleType, patching: ModuleType, restorer: Any, error: Any, vae: Any,
+    image: torch.Tensor, sentence: str,
+) -> None:  # fmt: skip
+    with pytest.raises(error, match=sentence):
+        extension.nodes.lq_encode.RestorerIDLQEncode.execute(restorer, vae, image, 64)
