@@ -62,26 +62,26 @@ def _in_window(kwargs: dict[str, Any], extra_options: dict[str, Any]) -> bool:
 
 
 def patch_attention(patched: ModelPatcher) -> None:
-    found = attention_slots(patched.model_options)
-    for index, name in enumerate(ATTENTIONS):
-        slot, inner = found[index]
+    """ID attention in all the attn2 slots of a clone that is ours."""
+    for index, (slot, inner) in enumerate(attention_slots(patched.model_options)):
         patched.set_model_attn2_replace(AttentionPatch(index, inner), *slot)
     patched.add_callback_with_key(CallbacksMP.ON_CLONE, KEY, _own_attention_patches)
 
 
 def attention_slots(model_options: dict[str, Any]) -> list[tuple[tuple[Any, ...], Any]]:
-    """The attn2 slot that ComfyUI would use for each of ATTENTIONS, and what is in it.
+    """The attn2 slot that ComfyUI uses for each of ATTENTIONS, and the patch that is in it.
 
-    A slot with a transformer index wins over one without.
+    A slot with a transformer index, such as ("input", 1, 0), wins over ("input", 1).
     """
     replaced = model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
-    slots = []
-    for name in ATTENTIONS:
-        part, number, _ = name.replace("middle_block.1", "middle_block.0.1").split(".")
-        block = (part.removesuffix("_blocks").removesuffix("_block"), int(number))
-        slot = (*block, 0) if (*block, 0) in replaced else block
-        slots.append((slot, replaced.get(slot)))
-    return slots
+    blocks = [_block(name) for name in ATTENTIONS]
+    slots = [(*block, 0) if (*block, 0) in replaced else block for block in blocks]
+    return [(slot, replaced.get(slot)) for slot in slots]
+
+
+def _block(attention: str) -> tuple[str, int]:
+    part, number = attention.split(".")[:2]
+    return ("middle", 0) if part == "middle_block" else (part.removesuffix("_blocks"), int(number))
 
 
 def _own_attention_patches(original: ModelPatcher, clone: ModelPatcher) -> None:

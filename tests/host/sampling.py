@@ -49,13 +49,13 @@ class Scene:
         return module.patch_model(model, restorer, module.RestorerIDPatch(**settings))
 
     def sample(self, model: Any, noise: Tensor | None = None, cfg: float = 3.0, steps: int = 2,
-               positive: Any = None, negative: Any = None, sampler: str = "euler") -> Tensor:  # fmt: skip
+               positive: Any = None, negative: Any = None) -> Tensor:  # fmt: skip
         """A KSampler run without random steps."""
         import comfy.sample
 
         noise = self.noise if noise is None else noise
         return comfy.sample.sample(
-            model, noise, steps, cfg, sampler, "normal",
+            model, noise, steps, cfg, "euler", "normal",
             positive or conditions(self.text[:1]), negative or conditions(self.text[1:]),
             torch.zeros_like(noise), seed=1, disable_pbar=True,
         )  # fmt: skip

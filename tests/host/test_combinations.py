@@ -222,7 +222,9 @@ class Attn2Replace:
         return out
 
 
-def ip_callback(out: Tensor, q: Tensor, k: Tensor, v: Tensor, options: Any, **kwargs: Any) -> Tensor:
+def ip_callback(
+    out: Tensor, q: Tensor, k: Tensor, v: Tensor, options: Any, **kwargs: Any
+) -> Tensor:
     return kwargs["weight"] * q
 
 
