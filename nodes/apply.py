@@ -6,8 +6,9 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..restorerid_core.conditioning import FaceIdentity, LQCondition
+from ..restorerid_core.errors import RestorerIDError
 from .model import RestorerIDModel
-from .patch import RestorerIDPatch, patch_model
+from .patch import RestorerIDPatch, check_window, patch_model
 from .types import CATEGORY, FaceType, LQType, RestorerIDType, ScaleType
 
 
@@ -26,7 +27,8 @@ class RestorerIDApply(io.ComfyNode):
                 io.Model.Input("model", tooltip="An SD-1.5 model. The exact one is "
                                "restorerid_sd15.safetensors, which `convert` writes."),
                 RestorerIDType.Input("restorerid", tooltip="From RestorerID Loader."),
-                LQType.Input("lq", tooltip="The degraded photo(s), from RestorerID LQ Spatial Encoder."),
+                LQType.Input("lq", tooltip="The degraded photo(s), from RestorerID LQ Spatial "
+                             "Encoder."),
                 FaceType.Input("face", optional=True, tooltip="The person, from RestorerID FaceID "
                                "Embedder. Leave it unconnected for a blind restoration."),
                 io.Float.Input("id_scale", default=0.35, min=0.0, max=3.0, step=0.01,
@@ -55,12 +57,15 @@ class RestorerIDApply(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, start_percent: float = 0.0, end_percent: float = 1.0) -> bool | str:
-        if start_percent >= end_percent:
-            return (
-                f"start_percent is {start_percent} and end_percent {end_percent}, so the adapter "
-                "would never act; make start_percent the smaller one."
-            )
+    def validate_inputs(
+        cls, start_percent: float | None = None, end_percent: float | None = None
+    ) -> bool | str:
+        # A linked input has no value yet; it is checked when the node runs.
+        if start_percent is not None and end_percent is not None:
+            try:
+                check_window(start_percent, end_percent)
+            except RestorerIDError as error:
+                return str(error)
         return True
 
     @classmethod

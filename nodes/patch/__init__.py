@@ -6,7 +6,8 @@ step's conditioning; the ResBlock handler and the attn2 patches use it. It trave
 `transformer_options`, a fresh dict for every model call, so nothing is kept between calls.
 """
 from .attach import patch_model
+from .checks import check_window
 from .hooks import RestorerIDPatch
 from .timestep import with_timestep
 
-__all__ = ["RestorerIDPatch", "patch_model", "with_timestep"]
+__all__ = ["RestorerIDPatch", "check_window", "patch_model", "with_timestep"]

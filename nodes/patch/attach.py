@@ -18,7 +18,9 @@ from .hooks import RestorerIDPatch
 from .names import KEY, RESBLOCK_PATCH
 
 
-def patch_model(model: ModelPatcher, restorer: RestorerIDModel, patch: RestorerIDPatch) -> ModelPatcher:
+def patch_model(
+    model: ModelPatcher, restorer: RestorerIDModel, patch: RestorerIDPatch
+) -> ModelPatcher:
     """A clone of `model` that restores; `model` itself stays as it is.
 
     Without any strength left it is a plain clone, so its results are the bare model's bit for bit.
@@ -30,7 +32,7 @@ def patch_model(model: ModelPatcher, restorer: RestorerIDModel, patch: RestorerI
     patched = model.clone()
     if patch.face is not None and patch.fir == 0 and not any(patch.scale):
         patch = replace(patch, face=None)
-    if patch.images and patch.face is None and patch.structure == 0:
+    if patch.face is None and patch.structure == 0:
         return patched
     unet = model.model.diffusion_model
     check_unet(unet, restorer.config)

@@ -13,6 +13,15 @@ from .blocks import resblock_handler
 from .names import RESBLOCK_PATCH
 
 
+def check_window(start: float, end: float) -> None:
+    """Refuse a part of the sampling that is empty."""
+    if start >= end:
+        raise RestorerIDError(
+            f"start_percent is {start:g} and end_percent {end:g}, so the adapter would never act; "
+            "make start_percent the smaller one."
+        )
+
+
 def check_unet(unet: Any, config: ModelConfig) -> None:
     """Refuse whatever is not an SD-1.5 UNet of the adapter's sizes."""
     fix = "connect the MODEL of an SD-1.5 checkpoint (Load Checkpoint)."

@@ -1,7 +1,7 @@
 """The wrappers of one sampling run; see the package's docstring for their order."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from ...restorerid_core.conditioning import (
 )
 from ...restorerid_core.config import RESBLOCKS
 from ...restorerid_core.errors import RestorerIDError
-from .checks import check_hooks
+from .checks import check_hooks, check_window
 from .conds import LatentCond, SharedCond, TokensCond
 from .names import ACTIVE, ADAPTER, KEY, LQ, SCALE, TIMESTEP, TOKENS
 
@@ -30,6 +30,10 @@ class RestorerIDPatch:
         scale: λ, one or one per image.
         structure, fir: strengths of SPADE and of the FIR-Adapter.
         start, end: part of the sampling in which the adapter acts, 0-1.
+        images: number of images that all these describe together.
+
+    Raises:
+        RestorerIDError: the batch sizes do not fit together, or the adapter would never act.
     """
 
     lq: LQCondition
@@ -39,17 +43,17 @@ class RestorerIDPatch:
     fir: float = 1.0
     start: float = 0.0
     end: float = 1.0
+    images: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_window(self.start, self.end)
+        counts = {"the LQ images": len(self.lq.latent), "the ID-scales": len(self.scale)}
+        if self.face is not None:
+            counts["the faces"] = len(self.face.tokens)
+        object.__setattr__(self, "images", common_count(**counts))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RestorerIDPatch:
         return self
-
-    @property
-    def images(self) -> int:
-        identities = 1 if self.face is None else len(self.face.tokens)
-        return common_count(
-            **{"the LQ images": len(self.lq.latent), "the faces": identities,
-               "the ID-scales": len(self.scale)}
-        )  # fmt: skip
 
     def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """OUTER_SAMPLE: check the sizes and give every condition its tensors."""

@@ -105,7 +105,7 @@ def _open_model(path: Path, task: str, providers: Sequence[str]) -> Any:
     except ImportError as error:
         raise _not_installed("insightface") from error
     try:
-        model = get_model(str(path), providers=list(providers))
+        model: Any = get_model(str(path), providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions share no other base
         raise RestorerIDError(
             f"the face {task} model {path} could not be opened ({error}): download it again."

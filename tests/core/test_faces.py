@@ -1,6 +1,7 @@
 """Faces: model files, detection, choice, alignment, identity."""
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,7 +242,7 @@ def test_analyze_equals_insightface(analyzer: FaceAnalyzer, read_photo):
 
     photo = read_photo("samples/2-ref1.png")
     boxes, landmarks = analyzer.detector.detect(photo)
-    reference = Face(bbox=boxes[0, :4], kps=landmarks[0])
+    reference: Any = Face(bbox=boxes[0, :4], kps=landmarks[0])
     analyzer.recognizer.get(photo, reference)
     (face,) = analyzer.analyze(photo)
     assert np.allclose(face.bbox, boxes[0, :4], atol=1e-3)

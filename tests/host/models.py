@@ -4,11 +4,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from adapter_files import adapter_shapes, scaled
 from helpers import seeded_state_dict
 from safetensors.torch import save_file
 
 UNET = "model.diffusion_model."
-PROJECTOR = "Adapter.image_proj_model."
 FULL_WIDTH = 320
 SD15 = {
     "image_size": 32, "in_channels": 4, "out_channels": 4, "num_res_blocks": [2, 2, 2, 2],
@@ -45,37 +45,14 @@ def _rebuild(*args: Any, disable_dynamic: bool = False) -> Any:
     return build_model(*args)
 
 
-def adapter_config(core: ModuleType, width: int = 32) -> Any:
-    """Sizes of the adapter for `build_model(width)`, as in the golden files."""
-    full = core.config.ModelConfig()
-    lq = full.lq_width if width == FULL_WIDTH else width
-    return core.config.ModelConfig(
-        lq_width=lq,
-        lq_channels=lq,
-        resblock_channels=tuple(c * width // FULL_WIDTH for c in full.resblock_channels),
-        attention_channels=tuple(c * width // FULL_WIDTH for c in full.attention_channels),
-    )
-
-
-def adapter_weights(core: ModuleType, width: int = 32) -> dict[str, torch.Tensor]:
-    """The slim file's tensors."""
-    config = adapter_config(core, width)
-    network = core.network.adapter.Adapter(config, device="meta")
-    projector = core.network.face_projector.FaceProjector(device="meta")
-    shapes = {k: v.shape for k, v in network.state_dict().items()}
-    shapes |= {PROJECTOR + k: v.shape for k, v in projector.state_dict().items()}
-    for name, channels in zip(core.config.ATTENTIONS, config.attention_channels, strict=True):
-        for target in core.config.LORA_TARGETS:
-            text = target.startswith("attn2") and target[-1] in "kv"
-            key = f"{UNET}{name}.{core.config.ATTN_BLOCK}.{target}_lora."
-            inputs = config.context_dim if text else channels
-            shapes[key + "down.weight"] = torch.Size([config.lora_rank, inputs])
-            shapes[key + "up.weight"] = torch.Size([channels, config.lora_rank])
-    return seeded_state_dict(shapes)
+def adapter_weights(width: int = 32) -> dict[str, torch.Tensor]:
+    """The slim file's tensors, of the golden files' sizes."""
+    lq = 256 if width == FULL_WIDTH else width
+    return seeded_state_dict(adapter_shapes(scaled(width, lq_width=lq, lq_channels=lq)))
 
 
 def build_restorer(extension: ModuleType, folder: Path, width: int = 32) -> Any:
     """The adapter for `build_model(width)`, through a slim file in `folder` and its loader."""
     path = folder / f"adapter_{width}.safetensors"
-    save_file(adapter_weights(extension.restorerid_core, width), path)
+    save_file(adapter_weights(width), path)
     return extension.nodes.model.load_model(str(path))

@@ -390,6 +390,36 @@ def test_a_deep_copy_has_layers_of_its_own(model: Any, restorer: Any, scene: Sce
     assert close(scene.sample(copied), scene.sample(patched))
 
 
+def test_a_clone_for_another_gpu_has_networks_of_its_own(
+    model: Any, restorer: Any, scene: Scene
+) -> None:
+    patched = scene.patch(model, restorer)
+    expected = scene.sample(patched)
+    copied = patched.deepclone_multigpu(model.load_device)
+    (ours,) = copied.get_additional_models_with_key("restorerid")
+    assert ours.model is not restorer.adapter.model
+    assert close(scene.sample(copied), expected)
+
+
+def test_a_lora_hook_on_one_condition(model: Any, restorer: Any, scene: Scene) -> None:
+    import comfy.hooks
+
+    name = "diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_q.weight"
+    shape = model.model.state_dict()[name].shape
+    patched = scene.patch(model, restorer)
+
+    def run(strength: float) -> Tensor:
+        hook = comfy.hooks.WeightHook(strength, strength)
+        hook.weights = {name: ("diff", (Golden.input("hook", *shape),))}
+        hook.need_weight_init = False
+        group = comfy.hooks.HookGroup()
+        group.add(hook)
+        return scene.sample(patched, positive=conditions(scene.text[:1], hooks=group))
+
+    assert close(run(0.0), scene.sample(patched))
+    assert differs(run(0.5), scene.sample(patched))
+
+
 def test_networks_are_owned_by_the_memory_manager(
     model: Any, restorer: Any, scene: Scene
 ) -> None:

@@ -144,17 +144,3 @@ def test_a_run_equals_the_released_sampler(
     error = relative_error(latent * SD15_SCALE, g[f"{tag}.latent"])
     record_property("relative_error", error)
     assert error <= RUN
-
-
-@pytest.mark.parametrize("tag", ["tiny.ddim50", "tiny.ddim10_cfg1", "tiny.ddim20_cfg7_5"])
-def test_schedule_equals_the_released_one(
-    extension: ModuleType, patching: ModuleType, golden: Any, tag: str
-) -> None:
-    g = golden("tiny")
-    schedule = extension.restorerid_core.schedule.ReleasedSchedule.of(
-        len(g[f"{tag}.network_timesteps"])
-    )
-    assert list(schedule.network_timesteps) == g[f"{tag}.network_timesteps"].tolist()
-    assert list(schedule.alpha_timesteps) == g[f"{tag}.alpha_timesteps"].tolist()
-    alphas = 1 / (1 + schedule.sigmas.double() ** 2)
-    assert relative_error(alphas, g[f"{tag}.alphas"]) <= 1e-6

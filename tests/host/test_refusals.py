@@ -111,7 +111,7 @@ def test_conditions_of_different_counts(
     extension: ModuleType, model: Any, restorer: Any, error: Any, scene: Scene
 ) -> None:
     photos = Scene(extension, images=3, name="photos")
-    with pytest.raises(error, match="3 in the LQ images, 3 in the faces, 2 in the ID-scales"):
+    with pytest.raises(error, match="3 in the LQ images, 2 in the ID-scales, 3 in the faces"):
         photos.patch(model, restorer, scale=(0.1, 0.2))
 
 
@@ -171,6 +171,14 @@ def test_percent_that_never_acts(extension: ModuleType, patching: ModuleType) ->
     node = extension.nodes.apply.RestorerIDApply
     assert "the adapter would never act" in node.validate_inputs(0.5, 0.5)
     assert node.validate_inputs(0.0, 1.0) is True
+    assert node.validate_inputs(None, 0.5) is True
+
+
+def test_linked_percent_that_never_acts(
+    model: Any, restorer: Any, scene: Scene, error: Any
+) -> None:
+    with pytest.raises(error, match=r"start_percent is 0\.7 and end_percent 0\.2"):
+        scene.patch(model, restorer, start=0.7, end=0.2)
 
 
 class VaeStub:

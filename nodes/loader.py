@@ -1,0 +1,82 @@
+"""RestorerID Loader: a file in models/restorerid becomes a RESTORERID."""
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..restorerid_core.checkpoint import load_adapter
+from ..restorerid_core.errors import RestorerIDError
+from .model import model_from_file
+from .types import CATEGORY, RestorerIDType
+
+log = logging.getLogger(__name__)
+
+FOLDER = "restorerid"
+EXTENSIONS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
+NO_FILE = "put restorerid.safetensors into models/restorerid"
+
+
+def register_folder() -> None:
+    """Make ComfyUI look into models/restorerid, besides what extra_model_paths.yaml names."""
+    folder = os.path.join(folder_paths.models_dir, FOLDER)
+    with suppress(OSError):  # a read-only installation may list other folders
+        os.makedirs(folder, exist_ok=True)
+    folder_paths.add_model_folder_path(FOLDER, folder)
+    folders, extensions = folder_paths.folder_names_and_paths[FOLDER]
+    folder_paths.folder_names_and_paths[FOLDER] = (folders, {*extensions, *EXTENSIONS})
+
+
+register_folder()  # at import: ComfyUI asks for the list of files as soon as the nodes are known
+
+
+class RestorerIDLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="RestorerIDLoader",
+            display_name="RestorerID Loader",
+            category=CATEGORY,
+            description="Loads RestorerID's adapter: the LQ spatial encoder, SPADE, the "
+            "FIR-Adapter, the ID attention with its LoRA, and the face projector.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folder_paths.get_filename_list(FOLDER) or [NO_FILE],
+                    tooltip="restorerid.safetensors, or the authors' RestorerIDFull.ckpt (works, "
+                    "but is far larger), in models/restorerid.",
+                )
+            ],
+            outputs=[RestorerIDType.Output(display_name="restorerid")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        if file is None or folder_paths.get_full_path(FOLDER, file):  # None: it comes by a link
+            return True
+        return _not_found(file)
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        path = folder_paths.get_full_path(FOLDER, file)
+        if path is None:
+            raise RestorerIDError(_not_found(file))
+        loaded = load_adapter(path)
+        if not loaded.slim:
+            log.info(
+                "'%s' holds SD 1.5 too; the adapter alone is smaller and loads faster: python -m "
+                "restorerid_core convert writes it.", file
+            )  # fmt: skip
+        return io.NodeOutput(model_from_file(loaded, path))
+
+
+def _not_found(file: str) -> str:
+    searched = " or ".join(f"'{path}'" for path in folder_paths.get_folder_paths(FOLDER))
+    named = "No RestorerID file" if file == NO_FILE else f"No RestorerID file called '{file}'"
+    return (
+        f"{named} was found in {searched}; put restorerid.safetensors or the authors'"
+        " RestorerIDFull.ckpt there, press R to refresh the list, and choose it."
+    )

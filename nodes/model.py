@@ -1,0 +1,108 @@
+"""The adapter's networks under ComfyUI's memory manager."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.utils
+from torch import Tensor, nn
+
+from ..restorerid_core.checkpoint import AdapterFile, load_adapter
+from ..restorerid_core.config import ModelConfig
+from ..restorerid_core.network.adapter import Adapter
+from ..restorerid_core.network.face_projector import FaceProjector
+
+
+@dataclass(frozen=True)
+class RestorerIDModel:
+    """What the RESTORERID socket carries.
+
+    `adapter` holds an `Adapter` and `face_projector` a `FaceProjector`, in the file's dtype; `lora`
+    is the FaceID LoRA by the authors' keys, on the CPU; `path` is the file they came from.
+    """
+
+    adapter: comfy.model_patcher.ModelPatcher
+    face_projector: comfy.model_patcher.ModelPatcher
+    lora: dict[str, Tensor]
+    config: ModelConfig
+    path: str
+
+
+def load_model(path: str) -> RestorerIDModel:
+    """Load an adapter file; raises RestorerIDError when it is not RestorerID's."""
+    return model_from_file(load_adapter(path), path)
+
+
+def model_from_file(file: AdapterFile, path: str) -> RestorerIDModel:
+    """Wrap a loaded file; `path` is where ComfyUI finds it when it needs a copy of a network."""
+    return RestorerIDModel(
+        adapter=_adapter(file, path),
+        face_projector=_face_projector(file, path),
+        lora=file.lora,
+        config=file.config,
+        path=path,
+    )
+
+
+# ComfyUI calls these two for another copy of a network: on a second GPU, or without dynamic VRAM.
+def adapter_patcher(path: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """A fresh patcher of the `Adapter` in a file."""
+    return _adapter(load_adapter(path), path, disable_dynamic)
+
+
+def face_projector_patcher(
+    path: str, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    """A fresh patcher of the `FaceProjector` in a file."""
+    return _face_projector(load_adapter(path), path, disable_dynamic)
+
+
+def _adapter(
+    file: AdapterFile, path: str, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    network = Adapter(file.config, **_layers(file.adapter))
+    return _wrap(network, file.adapter, adapter_patcher, path, disable_dynamic)
+
+
+def _face_projector(
+    file: AdapterFile, path: str, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    c = file.config
+    network = FaceProjector(
+        c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth,
+        **_layers(file.face_projector),
+    )  # fmt: skip
+    return _wrap(network, file.face_projector, face_projector_patcher, path, disable_dynamic)
+
+
+def _layers(weights: dict[str, Tensor]) -> dict[str, Any]:
+    return {
+        "operations": comfy.ops.manual_cast,
+        "dtype": comfy.utils.weight_dtype(weights),
+        "device": comfy.model_management.unet_offload_device(),
+    }
+
+
+def _wrap(
+    network: nn.Module,
+    weights: dict[str, Tensor],
+    factory: Callable[..., comfy.model_patcher.ModelPatcher],
+    path: str,
+    disable_dynamic: bool,
+) -> comfy.model_patcher.ModelPatcher:
+    # Looked up here and not at import, for ComfyUI replaces CoreModelPatcher when it starts.
+    patchers = comfy.model_patcher
+    patcher_class = patchers.ModelPatcher if disable_dynamic else patchers.CoreModelPatcher
+    patcher = patcher_class(
+        network,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+    network.load_state_dict(weights, assign=patcher.is_dynamic())
+    network.eval().requires_grad_(False)
+    patcher.cached_patcher_init = (factory, (path,))
+    return patcher

@@ -1,0 +1,110 @@
+"""Command line: `python -m restorerid_core <command>`."""
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import torch
+from tqdm import tqdm
+
+from .checkpoint import Inspection, convert, inspect
+from .errors import RestorerIDError
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+MIB = 2**20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0, or 1 after an error that the user can put right."""
+    parser = argparse.ArgumentParser(
+        prog="python -m restorerid_core", description="RestorerID without ComfyUI."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except (RestorerIDError, OSError) as error:
+        print(f"restorerid: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("restorerid: interrupted.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "convert",
+        help="split RestorerIDFull.ckpt into the slim adapter and its SD-1.5",
+        description="Write restorerid.safetensors (the adapter, for models/restorerid) and"
+        " restorerid_sd15.safetensors (the SD-1.5 it was trained on, for models/checkpoints).",
+    )
+    parser.add_argument("source", metavar="RestorerIDFull.ckpt")
+    parser.add_argument("--out-dir", required=True, metavar="DIR")
+    parser.add_argument("--dtype", choices=DTYPES, default="fp16", help="default: fp16")
+    parser.add_argument("--verify", action="store_true", help="read back and compare every tensor")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.set_defaults(run=_convert)
+
+
+def _convert(args: argparse.Namespace) -> None:
+    with tqdm(unit="B", unit_scale=True, desc="convert") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        paths = convert(
+            args.source, args.out_dir, DTYPES[args.dtype], args.verify, args.overwrite, progress
+        )
+    for path in paths:
+        print(f"{path}  ({path.stat().st_size / MIB:,.0f} MiB)")
+
+
+def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("inspect", help="say what a file of weights is and what it holds")
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.set_defaults(run=_inspect)
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    result = inspect(args.file)
+    print(json.dumps(asdict(result), indent=2) if args.json else _report(result))
+
+
+def _report(result: Inspection) -> str:
+    lines = [
+        f"{result.path}: {result.kind}, {result.nbytes / MIB:,.1f} MiB",
+        "usable as adapter: " + (f"no: {result.problem}" if result.problem else "yes"),
+        f"missing: {', '.join(result.missing) or 'nothing'}",
+        *(f"{key}: {value}" for key, value in result.metadata.items()),
+        "",
+        f"{'group':<16}{'tensors':>8}{'all zero':>10}{'MiB':>10}  dtype",
+        *(
+            f"{group.name:<16}{group.tensors:>8}{group.zero:>10}{group.nbytes / MIB:>10,.1f}"
+            f"  {', '.join(group.dtypes)}"
+            for group in result.groups
+        ),
+    ]
+    if result.fir:
+        constant = sum(block.constant for block in result.fir)
+        lines += [
+            "",
+            f"FIR-Adapter: {constant} of {len(result.fir)} blocks have the constant form",
+            f"{'block':<19}{'mlp_shared':<12}{'mlp_gamma':<12}{'mlp_beta':<12}form",
+        ]
+    for block in result.fir:
+        zeros = (block.mlp_shared_zero, block.mlp_gamma_zero, block.mlp_beta_zero)
+        cells = "".join(f"{'zero' if zero else 'non-zero':<12}" for zero in zeros)
+        lines.append(f"{block.block:<19}{cells}{'constant' if block.constant else 'full'}")
+    return "\n".join(lines)
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (_add_convert, _add_inspect)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Load the adapter from the authors' full checkpoint or from our slim file."""
+import logging
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from torch import Tensor
+
+from ..config import FACE_PROJECTOR, ModelConfig
+from ..errors import RestorerIDError
+from .layout import (
+    ADAPTER_GROUPS,
+    CHOOSE,
+    FULL,
+    SD15_CONTEXT,
+    SLIM,
+    Shapes,
+    expected_shapes,
+    group_of,
+    identify,
+    lora_shapes,
+    missing_groups,
+)
+from .tensors import TensorFile, open_tensors
+
+log = logging.getLogger(__name__)
+
+FORMAT = "restorerid-adapter"
+FORMAT_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class AdapterFile:
+    """The adapter's weights, on the CPU in the file's dtype, mapped from the file.
+
+    `adapter` has the keys of `Adapter`, `face_projector` those of `FaceProjector`, and `lora` the
+    authors' keys, `model.diffusion_model.….attn{1,2}.to_{q,k,v,out}_lora.{down,up}.weight`.
+    `slim` is false for a file that holds SD-1.5 as well.
+    """
+
+    config: ModelConfig
+    adapter: dict[str, Tensor]
+    face_projector: dict[str, Tensor]
+    lora: dict[str, Tensor]
+    metadata: dict[str, str]
+    slim: bool
+
+
+def load_adapter(path: str | PathLike[str]) -> AdapterFile:
+    """Load the authors' `RestorerIDFull.ckpt` or our slim file, pickle or safetensors alike.
+
+    Raises:
+        RestorerIDError: the file is missing, unreadable, malicious, or not RestorerID's.
+    """
+    path = Path(path)
+    file = open_tensors(path)
+    config = check(path.name, file)
+    lora = {key: file.tensors[key] for key in lora_shapes(config)}
+    wanted = {key: file.tensors[key] for key in expected_shapes(config) if key not in lora}
+    return AdapterFile(
+        config=config,
+        adapter={k: v for k, v in wanted.items() if not k.startswith(FACE_PROJECTOR)},
+        face_projector={
+            key.removeprefix(FACE_PROJECTOR): tensor
+            for key, tensor in wanted.items()
+            if key.startswith(FACE_PROJECTOR)
+        },
+        lora=lora,
+        metadata=file.metadata,
+        slim=identify(file.shapes) is SLIM,
+    )
+
+
+def check(name: str, file: TensorFile) -> ModelConfig:
+    """The sizes of the adapter in a file called `name`.
+
+    Raises:
+        RestorerIDError: it lacks a group or a tensor, or one has another shape than the rest imply.
+    """
+    shapes = file.shapes
+    kind, missing = identify(shapes), missing_groups(shapes)
+    if kind not in (FULL, SLIM):
+        lacks = f" and lacks {', '.join(missing)}" if missing else ""
+        raise RestorerIDError(f"'{name}' is {kind.label}{lacks}; {kind.advice}")
+    version = file.metadata.get("version")
+    if file.metadata.get("format") == FORMAT and version != FORMAT_VERSION:
+        raise RestorerIDError(
+            f"'{name}' has version {version} of the adapter format, but this RestorerID reads"
+            f" version {FORMAT_VERSION}; update RestorerID."
+        )
+    config = _config(name, shapes)
+    expected = _expected(name, config)
+    _compare(name, shapes, expected)
+    for key in expected:
+        if not file.tensors[key].is_floating_point():
+            raise RestorerIDError(
+                f"The tensor '{key}' of '{name}' holds {file.tensors[key].dtype} instead of"
+                " floating-point weights; convert the authors' RestorerIDFull.ckpt again."
+            )
+    extra = [key for key in shapes if key not in expected and group_of(key) in ADAPTER_GROUPS]
+    if extra:
+        log.warning("'%s' holds %d tensors that RestorerID has no place for and that are not used,"
+                    " such as '%s'.", name, len(extra), extra[0])  # fmt: skip
+    return config
+
+
+def _config(name: str, shapes: Shapes) -> ModelConfig:
+    try:
+        config = ModelConfig.from_shapes(shapes)
+    except RestorerIDError as error:
+        raise RestorerIDError(f"'{name}' cannot be used: {error}") from error
+    if config.context_dim != SD15_CONTEXT:
+        raise RestorerIDError(
+            f"'{name}' was made for a model with text tokens {config.context_dim} wide, but"
+            f" RestorerID works on SD 1.5 alone, where they are {SD15_CONTEXT} wide; {CHOOSE}"
+        )
+    return config
+
+
+def _expected(name: str, config: ModelConfig) -> Shapes:
+    try:
+        return expected_shapes(config)
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise RestorerIDError(
+            f"'{name}' does not have RestorerID's architecture: no network has its sizes"
+            f" ({str(error).partition(chr(10))[0]}); download or convert the file again."
+        ) from error
+
+
+def _compare(name: str, shapes: Shapes, expected: Shapes) -> None:
+    wrong = [key for key, shape in expected.items() if shapes.get(key) != shape]
+    if wrong:
+        key = wrong[0]
+        found = f"has shape {tuple(shapes[key])}" if key in shapes else "is missing"
+        others = f" (and {len(wrong) - 1} others are wrong)" if len(wrong) > 1 else ""
+        raise RestorerIDError(
+            f"'{name}' does not have RestorerID's architecture: its tensor '{key}' {found}, where"
+            f" shape {tuple(expected[key])} is expected{others}; download or convert the file"
+            " again."
+        )

@@ -1,0 +1,100 @@
+"""Small files of the authors' layout, on the golden recipe's weights."""
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from helpers import seeded_state_dict
+from torch import Tensor
+
+from restorerid_core.config import (
+    ATTENTIONS,
+    ATTN_BLOCK,
+    FACE_PROJECTOR,
+    LORA_TARGETS,
+    UNET,
+    ModelConfig,
+)
+from restorerid_core.network.adapter import Adapter
+from restorerid_core.network.face_projector import FaceProjector
+
+
+def scaled(width: int, **sizes: int) -> ModelConfig:
+    """Sizes for a UNet of `width` channels instead of 320."""
+    full = ModelConfig()
+    return ModelConfig(
+        resblock_channels=tuple(c * width // 320 for c in full.resblock_channels),
+        attention_channels=tuple(c * width // 320 for c in full.attention_channels),
+        **sizes,
+    )
+
+
+TINY = scaled(
+    32, lq_width=32, lq_channels=32, hidden_channels=16, lora_rank=4,
+    id_dim=16, clip_dim=64, id_tokens=2, projector_depth=1,
+)  # fmt: skip
+
+
+def adapter_shapes(config: ModelConfig) -> dict[str, torch.Size]:
+    """Shapes of the whole adapter by the authors' keys, from the modules and DESIGN's naming."""
+    projector = FaceProjector(
+        config.id_dim, config.clip_dim, config.context_dim, config.id_tokens,
+        config.projector_depth, device="meta",
+    )  # fmt: skip
+    shapes = {k: v.shape for k, v in Adapter(config, device="meta").state_dict().items()}
+    shapes |= {FACE_PROJECTOR + k: v.shape for k, v in projector.state_dict().items()}
+    for name, channels in zip(ATTENTIONS, config.attention_channels, strict=True):
+        for target in LORA_TARGETS:
+            width = config.context_dim if target in ("attn2.to_k", "attn2.to_v") else channels
+            key = f"{UNET}{name}.{ATTN_BLOCK}.{target}_lora."
+            shapes[key + "down.weight"] = torch.Size((config.lora_rank, width))
+            shapes[key + "up.weight"] = torch.Size((channels, config.lora_rank))
+    return shapes
+
+
+def base_weights() -> dict[str, Tensor]:
+    """A few weights of SD-1.5, one of them of integers."""
+    shapes = {
+        UNET + "input_blocks.0.0.weight": (32, 4, 3, 3),
+        UNET + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (32, 768),
+        UNET + "out.2.bias": (4,),
+        "first_stage_model.decoder.conv_in.weight": (32, 4, 3, 3),
+        "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,),
+    }
+    weights = seeded_state_dict({key: torch.Size(shape) for key, shape in shapes.items()})
+    ids = torch.arange(77).unsqueeze(0)
+    return {**weights, "cond_stage_model.transformer.text_model.embeddings.position_ids": ids}
+
+
+def surplus_weights() -> dict[str, Tensor]:
+    """What the authors' file holds besides, and neither of our files does."""
+    keys = (
+        "betas",
+        "scale_factor",
+        "model_ema.decay",
+        "model_ema.diffusion_modelinput_blocks00weight",
+        "first_stage_model.loss.logvar",
+        "Adapter.image_encoder.vision_model.embeddings.class_embedding",
+    )
+    return {key: torch.ones(8) for key in keys}
+
+
+def full_weights(config: ModelConfig = TINY) -> dict[str, Tensor]:
+    """The `state_dict` of an authors' file."""
+    return {**seeded_state_dict(adapter_shapes(config)), **base_weights(), **surplus_weights()}
+
+
+def lightning(weights: dict[str, Tensor], **extra: Any) -> dict[str, Any]:
+    """The dict that PyTorch Lightning saves."""
+    run = {"epoch": 3, "global_step": 7, "pytorch-lightning_version": "1.4.2"}
+    return {**run, "state_dict": weights, "optimizer_states": [], **extra}
+
+
+class Touch:
+    """Unpickled with the ordinary unpickler, it creates a file."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch '{self.marker}'",)

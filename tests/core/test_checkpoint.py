@@ -1,0 +1,423 @@
+"""Loading adapter files: what is accepted, and the sentence for each file that is not."""
+import collections
+import dataclasses
+import pickle
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from adapter_files import TINY, Touch, adapter_shapes, lightning
+from safetensors.torch import save_file
+from torch import Tensor
+
+from restorerid_core.checkpoint import inspect, load_adapter
+from restorerid_core.config import FACE_PROJECTOR, LQ_ENCODER, UNET, ModelConfig
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.network.adapter import Adapter
+from restorerid_core.network.face_projector import FaceProjector
+
+Weights = dict[str, Tensor]
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+FIR_KEY = UNET + "middle_block.0.IDBalance.mlp_gamma.weight"
+
+
+def refusal(path: Path) -> str:
+    """The sentence with which a file is refused."""
+    with pytest.raises(RestorerIDError) as error:
+        load_adapter(path)
+    sentence = str(error.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+def saved(path: Path, weights: Weights) -> Path:
+    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path)
+    return path
+
+
+def slim(weights: Weights) -> Weights:
+    return {key: weights[key] for key in adapter_shapes(TINY)}
+
+
+def without(weights: Weights, *parts: str) -> Weights:
+    return {k: v for k, v in weights.items() if not any(part in k for part in parts)}
+
+
+# What is accepted
+
+
+def write_lightning(path: Path, weights: Weights) -> None:
+    torch.save(lightning(weights), path)
+
+
+def write_bare(path: Path, weights: Weights) -> None:
+    torch.save(weights, path)
+
+
+def write_old(path: Path, weights: Weights) -> None:
+    torch.save(lightning(weights), path, _use_new_zipfile_serialization=False)
+
+
+def write_safetensors(path: Path, weights: Weights) -> None:
+    saved(path, weights)
+
+
+WRITERS = [write_lightning, write_bare, write_old, write_safetensors]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_the_full_file_loads_from_any_container(tmp_path: Path, weights: Weights, write):
+    path = tmp_path / "RestorerIDFull.ckpt"
+    write(path, weights)
+    file = load_adapter(path)
+    assert file.config == TINY
+    assert not file.slim
+    Adapter(file.config).load_state_dict(file.adapter)
+    c = file.config
+    projector = FaceProjector(c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth)
+    projector.load_state_dict(file.face_projector)
+    prefixed = {FACE_PROJECTOR + key: tensor for key, tensor in file.face_projector.items()}
+    loaded = {**file.adapter, **file.lora, **prefixed}
+    assert loaded.keys() == adapter_shapes(TINY).keys()
+    assert all(torch.equal(loaded[key], weights[key]) for key in loaded)
+    assert len(file.lora) == 16 * 8 * 2
+
+
+def test_the_slim_file_loads_in_its_own_dtype(tmp_path: Path, weights: Weights):
+    half = {key: tensor.half() for key, tensor in slim(weights).items()}
+    file = load_adapter(saved(tmp_path / "restorerid.safetensors", half))
+    assert file.slim
+    assert {t.dtype for t in (*file.adapter.values(), *file.lora.values())} == {torch.float16}
+
+
+def test_names_do_not_matter_only_content_does(tmp_path: Path, weights: Weights):
+    path = tmp_path / "adapter.ckpt"
+    saved(path, slim(weights))
+    assert load_adapter(path).config == TINY
+
+
+def module(monkeypatch: pytest.MonkeyPatch, name: str, **members: type) -> None:
+    """A module of that name holding those classes, as if its package was installed."""
+    stand_in = ModuleType(name)
+    for key, member in members.items():
+        member.__module__ = name
+        member.__qualname__ = key
+        setattr(stand_in, key, member)
+    monkeypatch.setitem(sys.modules, name, stand_in)
+
+
+def test_what_lightning_adds_to_a_file_is_ignored(
+    tmp_path: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
+):
+    class Callback: ...
+
+    class Attributes(dict): ...
+
+    class Metadata:
+        def __init__(self):
+            self.resolver_cache = collections.defaultdict(dict)
+            self.object_type = dict
+
+    with monkeypatch.context() as context:
+        module(context, "pytorch_lightning")
+        module(context, "pytorch_lightning.callbacks")
+        module(context, "pytorch_lightning.callbacks.model_checkpoint", ModelCheckpoint=Callback)
+        module(context, "pytorch_lightning.utilities")
+        module(context, "pytorch_lightning.utilities.parsing", AttributeDict=Attributes)
+        module(context, "omegaconf")
+        module(context, "omegaconf.base", Metadata=Metadata)
+        callbacks = {Callback: {"best_model_score": np.float64(0.5), "step": np.int64(3)}}
+        extra = {"hyper_parameters": Attributes(lr=1e-4, meta=Metadata()), "callbacks": callbacks}
+        torch.save(lightning(slim(weights), **extra), tmp_path / "full.ckpt")
+    assert load_adapter(tmp_path / "full.ckpt").config == TINY
+
+
+def test_tensors_without_a_place_are_reported(
+    tmp_path: Path, weights: Weights, caplog: pytest.LogCaptureFixture
+):
+    path = saved(tmp_path / "a.safetensors", {**slim(weights), LQ_ENCODER + "extra": torch.ones(1)})
+    load_adapter(path)
+    assert LQ_ENCODER + "extra" in caplog.text
+
+
+# Files that are not weights
+
+
+def test_missing_file(tmp_path: Path):
+    sentence = refusal(tmp_path / "nowhere.ckpt")
+    assert sentence.startswith(f"There is no file '{tmp_path / 'nowhere.ckpt'}'")
+    assert "restorerid.safetensors" in sentence
+
+
+def test_folder(tmp_path: Path):
+    assert "is a folder" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty (0 bytes); download it again"),
+        (LFS, f"Git LFS pointer of {len(LFS)} bytes"),
+        (b"\n<!DOCTYPE html><html><head>Sign in</head></html>", "is a web page"),
+        (b"<HTML>404</HTML>", "is a web page"),
+        (b"GIF89a not weights at all", "neither a safetensors file nor one that torch saved"),
+    ],
+    ids=["empty", "lfs", "doctype", "html", "other"],
+)
+def test_not_weights(tmp_path: Path, content: bytes, words: str):
+    path = tmp_path / "RestorerIDFull.ckpt"
+    path.write_bytes(content)
+    sentence = refusal(path)
+    assert "'RestorerIDFull.ckpt'" in sentence
+    assert words in sentence
+
+
+@pytest.mark.parametrize("keep", [0.999, 0.5, 0.001])
+@pytest.mark.parametrize("write", WRITERS)
+def test_truncated(tmp_path: Path, weights: Weights, write, keep: float):
+    path = tmp_path / "cut.ckpt"
+    write(path, slim(weights))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    sentence = refusal(path)
+    assert "damaged" in sentence
+    assert "'cut.ckpt'" in sentence
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, [1, 2], {"epoch": 3}])
+def test_a_pickle_without_tensors(tmp_path: Path, content: object):
+    torch.save(content, tmp_path / "empty.ckpt")
+    assert "holds no tensors" in refusal(tmp_path / "empty.ckpt")
+
+
+def test_a_pickle_that_contains_itself(tmp_path: Path):
+    content: dict[str, object] = {"w": torch.ones(1)}
+    content["self"] = content
+    torch.save(content, tmp_path / "loop.ckpt")
+    assert "'loop.ckpt' is truncated or damaged" in refusal(tmp_path / "loop.ckpt")
+
+
+# Files that want to run something
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("container", ["zip", "raw", "hidden"])
+def test_a_malicious_pickle_is_named_and_not_run(
+    tmp_path: Path, weights: Weights, container: str, protocol: int
+):
+    marker, path = tmp_path / "marker", tmp_path / "RestorerIDFull.ckpt"
+    if container == "raw":
+        path.write_bytes(pickle.dumps(Touch(marker), protocol))
+    else:
+        some = {"a": torch.ones(2)} if container == "zip" else slim(weights)
+        content = lightning(some, callbacks={"x": Touch(marker)})
+        torch.save(content, path, pickle_protocol=protocol)
+    sentence = refusal(path)
+    assert re.search(r"asks to run '(posix|nt|os)\.system'", sentence)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Touch(marker)))  # the trap works where it is let
+    assert marker.exists()
+
+
+def test_a_harmless_looking_global_is_refused_too(tmp_path: Path):
+    torch.save({"path": Path("x"), "w": torch.ones(1)}, tmp_path / "a.ckpt")
+    assert "asks to run 'pathlib." in refusal(tmp_path / "a.ckpt")
+
+
+def test_stand_ins_do_not_outlive_the_load(tmp_path: Path, weights: Weights):
+    before = set(torch.serialization.get_safe_globals())
+    torch.save(slim(weights), tmp_path / "a.ckpt")
+    load_adapter(tmp_path / "a.ckpt")
+    refusal(tmp_path / "absent.ckpt")
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+# Files of something else
+
+PARTS = {
+    "SPADE": ".spade.",
+    "FIR (IDBalance)": ".IDBalance.",
+    "LoRA": "_lora.",
+    "ID attention": "_ip.weight",
+    "LQ encoder": LQ_ENCODER,
+    "face projector": FACE_PROJECTOR,
+}
+
+
+@pytest.mark.parametrize("group", PARTS)
+def test_a_missing_group_is_named(tmp_path: Path, weights: Weights, group: str):
+    path = saved(tmp_path / "part.safetensors", without(slim(weights), PARTS[group]))
+    sentence = refusal(path)
+    assert f"is an incomplete RestorerID checkpoint and lacks {group};" in sentence
+    assert inspect(path).missing == (group,)
+
+
+def test_plain_sd15(tmp_path: Path, weights: Weights):
+    sentence = refusal(saved(tmp_path / "v1-5.safetensors", without(weights, *PARTS.values())))
+    assert "is a plain SD 1.5 checkpoint and lacks SPADE, FIR (IDBalance), LoRA," in sentence
+    assert "it can be the base model" in sentence
+
+
+def test_base_model_without_identity(tmp_path: Path, weights: Weights):
+    parts = (PARTS[name] for name in ("FIR (IDBalance)", "LoRA", "ID attention", "face projector"))
+    sentence = refusal(saved(tmp_path / "stage1.safetensors", without(weights, *parts)))
+    assert "StableSR, or of RestorerID before its identity training" in sentence
+    assert "lacks FIR (IDBalance), LoRA, ID attention, face projector;" in sentence
+
+
+def test_ip_adapter_faceid(tmp_path: Path):
+    content = {
+        "image_proj": {"proj.0.weight": torch.ones(4, 4)},
+        "ip_adapter": {"1.to_k_ip.weight": torch.ones(32, 768)},
+    }
+    torch.save(content, tmp_path / "ip-adapter-faceid-plus_sd15.bin")
+    sentence = refusal(tmp_path / "ip-adapter-faceid-plus_sd15.bin")
+    assert "is an IP-Adapter file and lacks SPADE" in sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "family"),
+    [
+        ("conditioner.embedders.0.weight", (8, 8), "SDXL"),
+        (UNET + "middle_block.1.transformer_blocks.0.attn2.to_k.weight", (64, 2048), "SDXL"),
+        ("ip_adapter.1.to_k_ip.weight", (64, 2048), "SDXL"),
+        (UNET + "middle_block.1.transformer_blocks.0.attn2.to_k.weight", (64, 1024), "SD 2"),
+    ],
+)
+def test_other_model_families(tmp_path: Path, key: str, shape: tuple[int, ...], family: str):
+    sentence = refusal(saved(tmp_path / "other.safetensors", {key: torch.ones(shape)}))
+    assert f"is made for {family}" in sentence
+    assert "RestorerID works on SD 1.5 alone" in sentence
+
+
+def test_an_adapter_of_sdxl_size(tmp_path: Path):
+    shapes = adapter_shapes(dataclasses.replace(TINY, context_dim=2048, projector_depth=0))
+    weights = {key: torch.zeros(1).expand(shape) for key, shape in shapes.items()}
+    torch.save(weights, tmp_path / "xl.ckpt")
+    assert "is made for SDXL" in refusal(tmp_path / "xl.ckpt")
+
+
+def test_an_odd_token_width(tmp_path: Path):
+    shapes = adapter_shapes(dataclasses.replace(TINY, context_dim=512))
+    torch.save({k: torch.zeros(1).expand(s) for k, s in shapes.items()}, tmp_path / "odd.ckpt")
+    assert "text tokens 512 wide" in refusal(tmp_path / "odd.ckpt")
+
+
+def test_something_unknown(tmp_path: Path):
+    path = saved(tmp_path / "vae.safetensors", {"encoder.conv_in.weight": torch.ones(4, 4)})
+    assert "is a file of another model and lacks SPADE" in refusal(path)
+
+
+def test_a_wrong_shape_is_shown_with_the_right_one(tmp_path: Path, weights: Weights):
+    wrong = slim(weights)
+    shape = tuple(wrong[FIR_KEY].shape)
+    wrong[FIR_KEY] = torch.zeros(5, *shape[1:])
+    del wrong[UNET + "middle_block.2.spade.mlp_beta.bias"]
+    sentence = refusal(saved(tmp_path / "wrong.safetensors", wrong))
+    assert f"its tensor '{FIR_KEY}' has shape {(5, *shape[1:])}" in sentence
+    assert f"where shape {shape} is expected (and 1 others are wrong)" in sentence
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path, weights: Weights):
+    path = saved(tmp_path / "lack.safetensors", without(slim(weights), FIR_KEY))
+    assert f"its tensor '{FIR_KEY}' is missing, where shape" in refusal(path)
+
+
+def test_a_lora_of_another_rank_is_refused(tmp_path: Path, weights: Weights):
+    wrong = slim(weights)
+    key = next(key for key in reversed(list(wrong)) if key.endswith("attn2.to_k_lora.down.weight"))
+    wrong[key] = torch.zeros(9, 768)
+    assert f"'{key}' has shape (9, 768)" in refusal(saved(tmp_path / "rank.safetensors", wrong))
+
+
+def test_a_tensor_that_fixes_a_size_may_be_absent(tmp_path: Path, weights: Weights):
+    path = saved(tmp_path / "a.safetensors", without(slim(weights), "input_blocks.0.0.weight"))
+    sentence = refusal(path)
+    assert sentence.startswith("'a.safetensors' cannot be used")
+    assert f"'{LQ_ENCODER}input_blocks.0.0.weight' is absent" in sentence
+
+
+def test_sizes_that_no_network_has(tmp_path: Path, weights: Weights):
+    wrong = slim(weights)
+    wrong[UNET + "middle_block.0.spade.param_free_norm.weight"] = torch.ones(33)
+    sentence = refusal(saved(tmp_path / "odd.safetensors", wrong))
+    assert "no network has its sizes" in sentence
+
+
+def test_integers_instead_of_weights(tmp_path: Path, weights: Weights):
+    wrong = {**slim(weights), FIR_KEY: slim(weights)[FIR_KEY].to(torch.int8)}
+    sentence = refusal(saved(tmp_path / "int8.safetensors", wrong))
+    assert f"'{FIR_KEY}' of 'int8.safetensors' holds torch.int8" in sentence
+
+
+def test_a_later_format(tmp_path: Path, weights: Weights):
+    path = tmp_path / "new.safetensors"
+    save_file(slim(weights), path, metadata={"format": "restorerid-adapter", "version": "2"})
+    assert "has version 2 of the adapter format" in refusal(path)
+
+
+# Inspection
+
+
+def test_inspect_counts_groups_and_zeros(tmp_path: Path, weights: Weights):
+    zeroed = {**weights, UNET + "out.2.bias": torch.zeros(4)}
+    torch.save(lightning(zeroed), tmp_path / "RestorerIDFull.ckpt")
+    result = inspect(tmp_path / "RestorerIDFull.ckpt")
+    assert result.kind == "the authors' full checkpoint"
+    assert (result.problem, result.missing, result.config) == (None, (), TINY)
+    groups = {group.name: group for group in result.groups}
+    assert (groups["UNet"].tensors, groups["UNet"].zero) == (3, 1)
+    assert (groups["SPADE"].tensors, groups["SPADE"].zero) == (22 * 8, 0)
+    assert groups["LoRA"].nbytes == sum(t.nbytes for k, t in weights.items() if "_lora." in k)
+    assert groups["CLIP text"].dtypes == ("float32", "int64")
+    assert sum(group.tensors for group in result.groups) == len(weights)
+
+
+@pytest.mark.parametrize(
+    ("zero", "flags"),
+    [
+        (("mlp_shared.0.weight", "mlp_gamma.weight", "mlp_beta.weight"), (True, True, True, True)),
+        (("mlp_gamma.weight", "mlp_beta.weight"), (False, True, True, True)),
+        (("mlp_shared.0.weight", "mlp_shared.0.bias"), (True, False, False, True)),
+        (("mlp_shared.0.weight",), (True, False, False, False)),
+        (("mlp_gamma.weight",), (False, True, False, False)),
+        ((), (False, False, False, False)),
+    ],
+)
+def test_inspect_says_which_fir_blocks_are_constant(
+    tmp_path: Path, weights: Weights, zero: tuple[str, ...], flags: tuple[bool, ...]
+):
+    changed, prefix = slim(weights), UNET + "output_blocks.4.0.IDBalance."
+    changed.update({prefix + name: torch.zeros_like(changed[prefix + name]) for name in zero})
+    blocks = inspect(saved(tmp_path / "a.safetensors", changed)).fir
+    assert len(blocks) == 22
+    found = {(b.mlp_shared_zero, b.mlp_gamma_zero, b.mlp_beta_zero, b.constant)
+             for b in blocks if b.block == "output_blocks.4.0"}  # fmt: skip
+    assert found == {flags}
+    assert not any(b.constant for b in blocks if b.block != "output_blocks.4.0")
+
+
+def test_inspect_works_on_what_is_refused(tmp_path: Path):
+    weights = {
+        "lora_unet_x.weight": torch.ones(3, 3),
+        "packed": torch.ones(4).to(torch.float8_e4m3fn),
+    }
+    result = inspect(saved(tmp_path / "x.safetensors", weights))
+    assert result.kind == "a file of another model"
+    assert result.problem == refusal(tmp_path / "x.safetensors")
+    assert len(result.missing) == 6
+    assert (result.groups[0].tensors, result.groups[0].zero) == (2, 0)
+
+
+def test_full_size_shapes_pass(tmp_path: Path):
+    shapes = adapter_shapes(ModelConfig())
+    torch.save({k: torch.zeros(1).expand(s) for k, s in shapes.items()}, tmp_path / "full.ckpt")
+    file = load_adapter(tmp_path / "full.ckpt")
+    assert file.config == ModelConfig()
+    parameters = sum(tensor.numel() for tensor in file.lora.values())
+    assert round(parameters / 1e6, 1) == 25.5
