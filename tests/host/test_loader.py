@@ -178,14 +178,15 @@ def test_comfyui_loads_and_unloads_the_networks(loaded: Any):
     management.load_models_gpu(patchers)
     assert {id(p) for p in patchers} <= {id(m.model) for m in management.current_loaded_models}
     assert all(p.loaded_size() == p.model_size() > 0 for p in patchers)
-    for patcher in patchers:
-        management.unload_model_and_clones(patcher)
+    management.unload_all_models()
     assert not {id(p) for p in patchers} & {id(m.model) for m in management.current_loaded_models}
 
 
 @pytest.mark.parametrize("name", ["adapter", "face_projector"])
 def test_copies_for_another_device_are_independent(loaded: Any, name: str):
     patcher = getattr(loaded, name)
+    if not hasattr(patcher, "deepclone_multigpu"):
+        pytest.skip("this ComfyUI has no multi-GPU clones")
     for copy in (patcher.clone(force_deepcopy=True), patcher.deepclone_multigpu()):
         assert copy.model is not patcher.model
         assert type(copy.model) is type(patcher.model)
