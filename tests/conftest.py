@@ -13,12 +13,12 @@ from helpers import ROOT, Golden
 sys.path.append(str(ROOT))
 
 NO_COMFY = (
-    "no ComfyUI found: set COMFYUI_PATH to its folder, or install it to ~/comfy/ComfyUI "
-    "(`pip install comfy-cli && comfy install`)"
+    "none, so the tests in tests/host are skipped; set COMFYUI_PATH to its folder, or install it "
+    "to ~/comfy/ComfyUI (`pip install comfy-cli && comfy install`)"
 )
 NO_FACES = (
-    "no sample photos and face models: they are not part of the project; "
-    "set RESTORERID_FACES to a folder with samples/ and models/"
+    "none, so tests on real photos are skipped (photos are not part of the project); set "
+    "RESTORERID_FACES to a folder with samples/ and models/ to run them"
 )
 EXTENSION = "restorerid_under_test"
 
@@ -32,6 +32,16 @@ def find_comfy() -> Path | None:
     return None
 
 
+def find_faces() -> Path | None:
+    """The folder of photos and face models: $RESTORERID_FACES, else shared/faces by the clone."""
+    path = Path(os.environ.get("RESTORERID_FACES", ROOT.parent / "shared" / "faces"))
+    return path if (path / "samples").is_dir() else None
+
+
+def pytest_report_header() -> list[str]:
+    return [f"ComfyUI: {find_comfy() or NO_COMFY}", f"faces: {find_faces() or NO_FACES}"]
+
+
 @pytest.fixture(scope="session")
 def golden():
     """`golden("tiny")["tiny.unet.eps"]`, `golden("tiny").input("tiny.unet.x", 2, 4, 16, 16)`."""
@@ -42,9 +52,9 @@ def golden():
 @pytest.fixture(scope="session")
 def faces_dir() -> Path:
     """Folder of real photos (samples/) and small real face models (models/)."""
-    path = Path(os.environ.get("RESTORERID_FACES", ROOT.parent / "shared" / "faces"))
-    if not (path / "samples").is_dir():
-        pytest.skip(NO_FACES)
+    path = find_faces()
+    if path is None:
+        pytest.skip("no sample faces")
     return path
 
 
@@ -53,7 +63,7 @@ def comfy_root() -> Path:
     """ComfyUI's folder, its modules importable; without a GPU set to the CPU."""
     path = find_comfy()
     if path is None:
-        pytest.skip(NO_COMFY)
+        pytest.skip("no ComfyUI")
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))
     import comfy.options

@@ -1,0 +1,66 @@
+"""The shipped workflows: reading them, and the API form that a UI form stands for."""
+import json
+from typing import Any
+
+from helpers import ROOT
+
+FOLDER = ROOT / "workflows"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+NOTES = {"Note", "MarkdownNote"}
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+
+
+def ui_form(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def api_form(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / "api" / f"{name}.json").read_text())
+
+
+def small(prompt: dict[str, Any], size: int = 256, steps: int = 2) -> dict[str, Any]:
+    """The prompt with a smaller picture and fewer steps, for a CPU's sake."""
+    for node in prompt.values():
+        inputs = node["inputs"]
+        changes = {"size": size, "steps": steps}
+        inputs.update({key: value for key, value in changes.items() if key in inputs})
+    return prompt
+
+
+def only(prompt: dict[str, Any], node_class: str) -> str:
+    """The id of the prompt's one node of a class."""
+    (found,) = (key for key, node in prompt.items() if node["class_type"] == node_class)
+    return found
+
+
+def to_api(ui: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The API form of a UI form, by the server's node definitions (/object_info)."""
+    sources = {link[0]: [str(link[1]), link[2]] for link in ui["links"]}
+    prompt = {}
+    for node in ui["nodes"]:
+        if node["type"] in NOTES:
+            continue
+        definition = definitions[node["type"]]
+        inputs = {slot["name"]: sources[slot["link"]] for slot in node["inputs"] if slot["link"]}
+        prompt[str(node["id"])] = {
+            "inputs": inputs | widget_values(node, definition),
+            "class_type": node["type"],
+            "_meta": {"title": node.get("title", definition["display_name"])},
+        }
+    return prompt
+
+
+def widget_values(node: dict[str, Any], definition: dict[str, Any]) -> dict[str, Any]:
+    """`widgets_values` by input name; the frontend's own widgets are left out."""
+    values = iter(node.get("widgets_values", []))
+    named = {}
+    for group in ("required", "optional"):
+        for name, spec in definition["input"].get(group, {}).items():
+            if not isinstance(spec[0], list) and spec[0] not in WIDGETS:
+                continue
+            named[name] = next(values)
+            options = spec[1] if len(spec) > 1 else {}
+            if options.get("control_after_generate") or options.get("image_upload"):
+                next(values)  # "randomize", or the upload button
+    assert not list(values), f"{node['type']} has more widget values than widgets"
+    return named
