@@ -27,6 +27,11 @@ def small(prompt: dict[str, Any], size: int = 256, steps: int = 2) -> dict[str, 
     return prompt
 
 
+def untitled(prompt: dict[str, Any]) -> dict[str, Any]:
+    """The prompt without the titles, which the server does not use."""
+    return {key: {k: v for k, v in node.items() if k != "_meta"} for key, node in prompt.items()}
+
+
 def only(prompt: dict[str, Any], node_class: str) -> str:
     """The id of the prompt's one node of a class."""
     (found,) = (key for key, node in prompt.items() if node["class_type"] == node_class)
@@ -34,7 +39,7 @@ def only(prompt: dict[str, Any], node_class: str) -> str:
 
 
 def to_api(ui: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The API form of a UI form, by the server's node definitions (/object_info)."""
+    """The API form of a UI form without titles, by the server's node definitions (/object_info)."""
     sources = {link[0]: [str(link[1]), link[2]] for link in ui["links"]}
     prompt = {}
     for node in ui["nodes"]:
@@ -45,7 +50,6 @@ def to_api(ui: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
         prompt[str(node["id"])] = {
             "inputs": inputs | widget_values(node, definition),
             "class_type": node["type"],
-            "_meta": {"title": node.get("title", definition["display_name"])},
         }
     return prompt
 

@@ -1,0 +1,172 @@
+"""Each workflow opens in ComfyUI's own frontend from its Templates, complete and tidy.
+
+Screenshots go to $RESTORERID_SCREENSHOTS when it is set.
+"""
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from browser import Page, open_browser
+from comfy_server import EXTENSION_FOLDER, Server, full_server
+from shipped_workflows import NAMES, NOTES, api_form, ui_form, untitled
+
+pytestmark = pytest.mark.slow
+
+TITLE, GROUP_TITLE = 30, 34  # pixels
+READY = "window.app?.vueAppReady && window.app.graph"
+NOTE_HEIGHTS = """
+    [...document.querySelectorAll(".comfy-markdown .tiptap, .comfy-markdown-content")].map(
+        note => {
+            const zoom = window.app.canvas.ds.scale, box = note.getBoundingClientRect();
+            const end = note.lastElementChild.getBoundingClientRect().bottom;
+            return [(end - box.top) / zoom, box.height / zoom];
+        })
+"""
+CROPPED = "window.app.graph.nodes.filter(n => n.size[1] < n.computeSize()[1]).map(n => n.type)"
+
+
+class Box(NamedTuple):
+    """A rectangle, y downwards."""
+
+    name: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def overlaps(self, other: "Box") -> bool:
+        return (
+            self.left < other.left + other.width
+            and other.left < self.left + self.width
+            and self.top < other.top + other.height
+            and other.top < self.top + self.height
+        )
+
+    def holds(self, other: "Box") -> bool:
+        return (
+            self.left <= other.left
+            and self.top + GROUP_TITLE <= other.top
+            and other.left + other.width <= self.left + self.width
+            and other.top + other.height <= self.top + self.height
+        )
+
+
+@pytest.fixture(scope="module")
+def server(
+    comfy_root: Path, faces_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with full_server(comfy_root, faces_dir, tmp_path_factory.mktemp("comfy")) as server:
+        yield server
+
+
+@pytest.fixture
+def page(server: Server, tmp_path: Path) -> Iterator[Page]:
+    """A new browser, so that no workflow of an earlier visit is restored."""
+    with open_browser(tmp_path, 2400, 1350) as page:
+        yield page
+
+
+def visit(page: Page, server: Server, query: str = "", modern: bool = False) -> None:
+    """Open the frontend as a user who has been there before, with classic or modern nodes."""
+    folder = server.folder / "user" / "default"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": modern}
+    (folder / "comfy.settings.json").write_text(json.dumps(settings))
+    page.open(f"{server.url}/{query}")
+    page.wait_for(READY)
+
+
+def opened(page: Page, name: str) -> dict[str, Any]:
+    """The graph as the frontend would save it, when the workflow is open and drawn."""
+    count = len(ui_form(name)["nodes"])
+    page.wait_for(f"{READY} && window.app.graph.nodes.length === {count}")
+    page.evaluate("window.app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    before, graph = None, {}
+    while graph != before:  # modern nodes take their size after they are drawn
+        time.sleep(1)
+        before, graph = graph, page.evaluate("window.app.graph.serialize()")
+    return graph
+
+
+def node_box(node: dict[str, Any]) -> Box:
+    (left, top), (width, height) = node["pos"], node["size"]
+    return Box(f"{node['type']} {node['id']}", left, top - TITLE, width, height + TITLE)
+
+
+def take_screenshot(page: Page, file: str) -> None:
+    folder = os.environ.get("RESTORERID_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(Path(folder) / file)
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["classic", "modern"])
+@pytest.mark.parametrize("name", NAMES)
+def test_workflow_opens(page: Page, server: Server, name: str, modern: bool):
+    visit(page, server, f"?template={name}&source={EXTENSION_FOLDER}", modern)
+    graph = opened(page, name)
+    take_screenshot(page, f"{name}{'_modern' if modern else ''}.png")
+
+    check_complete(page, graph, name)
+    check_tidy(graph)
+    for content, room in page.evaluate(NOTE_HEIGHTS):
+        assert content <= room, "a note has to be scrolled"
+    if not modern:  # where a node may be smaller than its content
+        assert page.evaluate(CROPPED) == []
+
+
+def check_complete(page: Page, graph: dict[str, Any], name: str) -> None:
+    """No node, link or widget value is missing, and the frontend would queue the API form."""
+    file = ui_form(name)
+    assert page.evaluate(
+        "window.app.graph.nodes.filter(n => n.has_errors"
+        " || !(n.type in LiteGraph.registered_node_types)).map(n => n.type)"
+    ) == []  # fmt: skip
+    assert page.evaluate("document.querySelectorAll('[role=dialog]').length") == 0
+    for key in ("type", "widgets_values"):
+        assert [n.get(key, []) for n in graph["nodes"]] == [n.get(key, []) for n in file["nodes"]]
+    assert sorted(graph["links"]) == sorted(file["links"])
+    queued = page.evaluate("window.app.graphToPrompt().then(prompt => prompt.output)")
+    assert untitled(queued) == untitled(api_form(name))
+
+
+def check_tidy(graph: dict[str, Any]) -> None:
+    """Nothing overlaps, groups hold whole nodes, and no link runs back to a column on the left."""
+    nodes = {node["id"]: node_box(node) for node in graph["nodes"]}
+    groups = [Box(group["title"], *group["bounding"]) for group in graph["groups"]]
+    for boxes in (list(nodes.values()), groups):
+        for one, other in itertools.combinations(boxes, 2):
+            assert not one.overlaps(other), f"{one.name} overlaps {other.name}"
+    types = {node["id"]: node["type"] for node in graph["nodes"]}
+    for key, node in nodes.items():
+        inside = [group for group in groups if group.holds(node)]
+        assert bool(inside) != (types[key] in NOTES), f"{node.name} is in no group of its own"
+        for group in set(groups) - set(inside):
+            assert not group.overlaps(node), f"{node.name} crosses the edge of '{group.name}'"
+    for _, source, _, target, *_ in graph["links"]:
+        assert nodes[source].left <= nodes[target].left, (nodes[source], nodes[target])
+
+
+def test_templates_browser_opens_a_workflow(page: Page, server: Server):
+    visit(page, server)
+    page.evaluate("window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    click(page, EXTENSION_FOLDER)
+    take_screenshot(page, "templates.png")
+    click(page, "restorerid_ksampler")
+    assert opened(page, "restorerid_ksampler")["nodes"]
+
+
+def click(page: Page, label: str) -> None:
+    """Click the element of the open dialog that shows just this text."""
+    find = (
+        "[...document.querySelectorAll('[role=dialog] *')].find(e => e.children.length === 0"
+        f" && e.textContent.trim() === {json.dumps(label)})"
+    )
+    page.wait_for(find)
+    time.sleep(1)  # the dialog slides in
+    page.evaluate(f"{find}.click()")
