@@ -11,6 +11,9 @@ from ..restorerid_core import id_scale
 from ..restorerid_core.images import check_image, to_rgb
 from .types import CATEGORY, ScaleType
 
+HIGHEST = 10.0
+"""Upper end of the two limits' sliders."""
+
 
 class RestorerIDAutoScale(io.ComfyNode):
     @classmethod
@@ -41,12 +44,12 @@ class RestorerIDAutoScale(io.ComfyNode):
                     "for each `beta` points of MUSIQ. The paper uses 10.",
                 ),
                 io.Float.Input(
-                    "min", default=id_scale.MINIMUM, min=0.0, max=10.0, step=0.01,
+                    "min", default=id_scale.MINIMUM, min=0.0, max=HIGHEST, step=0.01,
                     tooltip="The ID-scale is never below this. Raise it if good photos should "
                     "follow the reference too; 0 leaves the formula as it is.",
                 ),
                 io.Float.Input(
-                    "max", default=id_scale.MAXIMUM, min=0.0, max=10.0, step=0.01,
+                    "max", default=id_scale.MAXIMUM, min=0.0, max=HIGHEST, step=0.01,
                     tooltip="The ID-scale is never above this. The formula exceeds 2 only at a "
                     "MUSIQ score below 2.6, so the default hardly ever acts.",
                 ),
@@ -69,8 +72,12 @@ class RestorerIDAutoScale(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, min: float | None = None, max: float | None = None) -> bool | str:
         # A linked input has no value yet; the core checks it when the node runs.
-        if min is not None and max is not None and not 0 <= min <= max:
-            return f"min is {min:g} and max is {max:g}; expected 0 <= min <= max: exchange them."
+        # ComfyUI leaves the range of these two to us, because they are named here.
+        if min is not None and max is not None and not 0 <= min <= max <= HIGHEST:
+            return (
+                f"min is {min:g} and max is {max:g}; expected 0 <= min <= max <= {HIGHEST:g}: "
+                "exchange or lower them."
+            )
         return True
 
     @classmethod

@@ -9,7 +9,6 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.align import CLIP_FACE, align_face, photo_from_image
 from ..restorerid_core.faces.choose import FACE_RULES, choose_face
 from ..restorerid_core.faces.detect import (
@@ -20,6 +19,7 @@ from ..restorerid_core.faces.detect import (
 )
 from ..restorerid_core.faces.identity import COMBINATIONS, build_identity
 from ..restorerid_core.faces.packs import AUTO, find_pack, pack_folders
+from ..restorerid_core.images import check_image, to_rgb
 from .face_features import (
     clip_hidden,
     projector,
@@ -31,6 +31,9 @@ from .model import RestorerIDModel
 from .types import CATEGORY, FaceType, RestorerIDType
 
 log = logging.getLogger(__name__)
+
+MIN_SIDE = 32
+"""Pixels; a face of a smaller photo has no features left."""
 
 
 class RestorerIDFaceEmbed(io.ComfyNode):
@@ -93,7 +96,6 @@ class RestorerIDFaceEmbed(io.ComfyNode):
         )
 
     @classmethod
-    @torch.no_grad()
     def execute(
         cls,
         restorerid: RestorerIDModel,
@@ -105,14 +107,10 @@ class RestorerIDFaceEmbed(io.ComfyNode):
         face_models: str,
     ) -> io.NodeOutput:
         require_vit_h(clip_vision)
-        if len(image) == 0:
-            raise RestorerIDError(
-                "image is an empty batch, expected one or more reference photos: "
-                "check the node that it comes from."
-            )
+        photos = to_rgb(check_image(image, "image", MIN_SIDE)).movedim(-1, 1)
         analyzer = load_analyzer(find_pack(face_model_roots(), face_models), available_providers())
-        progress = comfy.utils.ProgressBar(2 * len(image))
-        embeddings, crops = find_faces(analyzer, image, face, face_index, progress)
+        progress = comfy.utils.ProgressBar(2 * len(photos))
+        embeddings, crops = find_faces(analyzer, photos, face, face_index, progress)
         identity = build_identity(
             embeddings,
             clip_hidden(clip_vision, crops, progress),
@@ -131,16 +129,16 @@ def face_model_roots() -> list[Path]:
 
 
 def find_faces(
-    analyzer: FaceAnalyzer, image: Tensor, rule: str, index: int, progress: Any
+    analyzer: FaceAnalyzer, photos: Tensor, rule: str, index: int, progress: Any
 ) -> tuple[Tensor, Tensor]:
-    """The face of each photo of a batch (n, H, W, C).
+    """The face of each photo of a batch (n, 3, H, W).
 
     Returns embeddings (n, 512) and aligned crops (n, 224, 224, 3) in [0, 1], BGR.
     """
     embeddings, crops = [], []
-    for number, reference in enumerate(steps(image.movedim(-1, 1), progress), 1):
-        name = f"reference image {number} of {len(image)}"
-        photo = photo_from_image(reference, name)
+    for number, reference in enumerate(steps(photos, progress), 1):
+        name = f"reference image {number} of {len(photos)}"
+        photo = photo_from_image(reference)
         faces = analyzer.analyze(photo)
         face = choose_face(faces, photo.shape, rule, index, name)
         if len(faces) > 1:

@@ -1,19 +1,15 @@
 """RestorerID Loader: a file in models/restorerid becomes a RESTORERID."""
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import suppress
 
 import folder_paths
 from comfy_api.latest import io
 
-from ..restorerid_core.checkpoint import load_adapter
 from ..restorerid_core.errors import RestorerIDError
-from .model import model_from_file
+from .model import load_model
 from .types import CATEGORY, RestorerIDType
-
-log = logging.getLogger(__name__)
 
 FOLDER = "restorerid"
 EXTENSIONS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
@@ -64,13 +60,7 @@ class RestorerIDLoader(io.ComfyNode):
         path = folder_paths.get_full_path(FOLDER, file)
         if path is None:
             raise RestorerIDError(_not_found(file))
-        loaded = load_adapter(path)
-        if not loaded.slim:
-            log.info(
-                "'%s' holds SD 1.5 too; the adapter alone is smaller and loads faster: python -m "
-                "restorerid_core convert writes it.", file
-            )  # fmt: skip
-        return io.NodeOutput(model_from_file(loaded, path))
+        return io.NodeOutput(load_model(path))
 
 
 def _not_found(file: str) -> str:

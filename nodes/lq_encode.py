@@ -59,6 +59,11 @@ class RestorerIDLQEncode(io.ComfyNode):
 
 
 def check_vae(vae: Any, channels: int) -> None:
+    if vae is None:
+        raise RestorerIDError(
+            "The VAE is missing, for the checkpoint holds none; connect a Load VAE node with an "
+            "SD-1.5 VAE."
+        )
     found = getattr(vae, "latent_channels", None)
     if found != channels:
         raise RestorerIDError(

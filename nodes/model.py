@@ -1,9 +1,11 @@
 """The adapter's networks under ComfyUI's memory manager."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID, uuid4
 
 import comfy.model_management
 import comfy.model_patcher
@@ -16,13 +18,16 @@ from ..restorerid_core.config import ModelConfig
 from ..restorerid_core.network.adapter import Adapter
 from ..restorerid_core.network.face_projector import FaceProjector
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class RestorerIDModel:
     """What the RESTORERID socket carries.
 
     `adapter` holds an `Adapter` and `face_projector` a `FaceProjector`, in the file's dtype; `lora`
-    is the FaceID LoRA by the authors' keys, on the CPU; `path` is the file they came from.
+    is the FaceID LoRA by the authors' keys, on the CPU; `path` is the file they came from; `uuid`
+    stands for this loading of it.
     """
 
     adapter: comfy.model_patcher.ModelPatcher
@@ -30,15 +35,17 @@ class RestorerIDModel:
     lora: dict[str, Tensor]
     config: ModelConfig
     path: str
+    uuid: UUID = field(default_factory=uuid4)
 
 
 def load_model(path: str) -> RestorerIDModel:
     """Load an adapter file; raises RestorerIDError when it is not RestorerID's."""
-    return model_from_file(load_adapter(path), path)
-
-
-def model_from_file(file: AdapterFile, path: str) -> RestorerIDModel:
-    """Wrap a loaded file; `path` is where ComfyUI finds it when it needs a copy of a network."""
+    file = load_adapter(path)
+    if not file.slim:
+        log.info(
+            "'%s' holds SD 1.5 too; the adapter alone is smaller and loads faster: python -m "
+            "restorerid_core convert writes it.", path
+        )  # fmt: skip
     return RestorerIDModel(
         adapter=_adapter(file, path),
         face_projector=_face_projector(file, path),

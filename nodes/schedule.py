@@ -49,19 +49,24 @@ def sample_released(
             )
         noise = noise_sampler(sigmas[i], sigmas[i + 1])
         x = ancestral_step(x, denoised, sigmas[i], sigmas[i + 1], noise)
-    # The released result is x_t at the last ᾱ, not x_0.
-    ends = torch.isclose(sigmas[-1].cpu(), schedule.sigmas[-1])
-    return x / (1 + sigmas[-1] ** 2).sqrt() if ends else x
+    if not torch.isclose(sigmas[-1].cpu(), schedule.sigmas[-1]):
+        return x
+    # The released result is x_t at the last ᾱ, not x_0: it still has a trace of noise, which has no
+    # place where a mask keeps the latent.
+    x = x / (1 + sigmas[-1] ** 2).sqrt()
+    mask = extra_args.get("denoise_mask")
+    return x if mask is None else x * mask + model.latent_image * (1 - mask)
 
 
 def network_timesteps(schedule: ReleasedSchedule, sigmas: Tensor) -> Tensor:
-    """The timestep that the network is told at each of `sigmas`, which must be the schedule's."""
+    """The timestep that the network is told at each of `sigmas`, consecutive ones of ours."""
     distance = (sigmas.cpu().float()[:, None] - schedule.sigmas[None]).abs()
     nearest, index = distance.min(dim=1)
-    if (nearest > 1e-4 * schedule.sigmas[index]).any():
+    if (nearest > 1e-4 * schedule.sigmas[index]).any() or (index.diff() != 1).any():
         raise RestorerIDError(
-            f"The SIGMAS are not those of the RestorerID Schedule of {len(schedule.sigmas)} steps "
-            "whose SAMPLER is used; connect both outputs of the same RestorerID Schedule node."
+            f"The SIGMAS are not consecutive ones of the RestorerID Schedule of "
+            f"{len(schedule.sigmas)} steps whose SAMPLER is used; connect both outputs of the same "
+            "RestorerID Schedule node, with nothing but Split Sigmas between."
         )
     return torch.tensor(schedule.network_timesteps, dtype=torch.float32)[index]
 

@@ -14,6 +14,10 @@ LQ_ENCODER = "structcond_stage_model."
 FACE_PROJECTOR = "Adapter.image_proj_model."
 
 
+MAX_SIZE = 16384
+"""More than any size of such a network; a damaged file could ask for all memory."""
+
+
 class Block(NamedTuple):
     """A ResBlock of SD-1.5's UNet: its module name and its level (0 = full latent size)."""
 
@@ -76,7 +80,7 @@ class ModelConfig:
         """Derive the sizes from the shapes of a state dict with the authors' keys.
 
         Raises:
-            RestorerIDError: a tensor that fixes a size is absent or has the wrong rank.
+            RestorerIDError: a tensor that fixes a size is absent, of another rank or enormous.
         """
 
         def dim(key: str, axis: int) -> int:
@@ -86,6 +90,12 @@ class ModelConfig:
                     f"The adapter's tensor '{key}' is {'absent' if shape is None else 'malformed'}"
                     " but its shape is needed to size the network; convert the authors'"
                     " RestorerIDFull.ckpt again or fetch the file anew."
+                )
+            if not 0 < shape[axis] <= MAX_SIZE:
+                raise RestorerIDError(
+                    f"The adapter's tensor '{key}' has shape {tuple(shape)} but no side above "
+                    f"{MAX_SIZE} is expected; convert the authors' RestorerIDFull.ckpt again or "
+                    "fetch the file anew."
                 )
             return int(shape[axis])
 

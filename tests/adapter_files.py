@@ -36,7 +36,7 @@ TINY = scaled(
 
 
 def adapter_shapes(config: ModelConfig) -> dict[str, torch.Size]:
-    """Shapes of the whole adapter by the authors' keys, from the modules and DESIGN's naming."""
+    """Shapes of the whole adapter by the authors' keys, from the modules and the authors' names."""
     projector = FaceProjector(
         config.id_dim, config.clip_dim, config.context_dim, config.id_tokens,
         config.projector_depth, device="meta",

@@ -1,6 +1,7 @@
 """The way of a patch into a MODEL."""
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import comfy.lora
@@ -47,14 +48,16 @@ def patch_model(
     patched.set_model_patch((ResBlock, resblock_handler), RESBLOCK_PATCH)
     if patch.face is not None:
         patch_attention(patched)
-        _add_lora(patched, restorer.lora)
+        _add_lora(patched, restorer)
     return patched
 
 
-def _add_lora(patched: ModelPatcher, lora: dict[str, Tensor]) -> None:
+def _add_lora(patched: ModelPatcher, restorer: RestorerIDModel) -> None:
     """FaceID's LoRA, scale 1, into the attention weights (ComfyUI merges it when it loads them)."""
-    targets, named = {}, {}
-    for key, tensor in lora.items():
+    before = patched.patches_uuid
+    targets: dict[str, str] = {}
+    named: dict[str, Tensor] = {}
+    for key, tensor in restorer.lora.items():
         name, direction, _ = key.rsplit(".", 2)
         out = name.removesuffix("_lora").removeprefix("model.")
         targets[name] = f"{out}.0.weight" if out.endswith("to_out") else f"{out}.weight"
@@ -66,3 +69,6 @@ def _add_lora(patched: ModelPatcher, lora: dict[str, Tensor]) -> None:
             f"The MODEL takes only {len(added)} of the adapter's {len(targets)} LoRA weights; "
             "connect the MODEL of an unmodified SD-1.5 checkpoint."
         )
+    # The same weights under the same name: ComfyUI then keeps them merged when only the photo, the
+    # reference or a strength changes.
+    patched.patches_uuid = uuid.uuid5(before, str(restorer.uuid))

@@ -86,7 +86,8 @@ def _block(attention: str) -> tuple[str, int]:
 
 def _own_attention_patches(original: ModelPatcher, clone: ModelPatcher) -> None:
     """ON_CLONE: what is added to the clone's slots must not reach the original."""
-    replaced = clone.model_options["transformer_options"]["patches_replace"]["attn2"]
+    options = clone.model_options["transformer_options"]
+    replaced = options.get("patches_replace", {}).get("attn2", {})
     for slot, patch in replaced.items():
         if isinstance(patch, AttentionPatch):
             replaced[slot] = replace(patch, callbacks=list(patch.callbacks))

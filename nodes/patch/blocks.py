@@ -13,7 +13,7 @@ def resblock_handler(
     layer: ResBlock, x: Tensor, emb: Tensor, context: Any, transformer_options: dict[str, Any],
     *args: Any, **kwargs: Any,
 ) -> Tensor:  # fmt: skip
-    """A ResBlock with SPADE before its skip is added and FIR after (DESIGN of the network)."""
+    """A ResBlock with SPADE before its skip is added and FIR after."""
     step, blocks = transformer_options[KEY]
     if step is None:
         return layer(x, emb)

@@ -1,6 +1,7 @@
 """What would make the patch fail or do nothing is refused, before and during sampling."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
@@ -14,12 +15,22 @@ from .names import RESBLOCK_PATCH
 
 
 def check_window(start: float, end: float) -> None:
-    """Refuse a part of the sampling that is empty."""
-    if start >= end:
+    """Refuse a part of the sampling that is empty or outside of it."""
+    if not 0 <= start < end <= 1:
         raise RestorerIDError(
             f"start_percent is {start:g} and end_percent {end:g}, so the adapter would never act; "
-            "make start_percent the smaller one."
+            "give numbers from 0 to 1, start_percent the smaller one."
         )
+
+
+def check_strengths(**strengths: float) -> None:
+    """Refuse what a linked input may carry but a widget never does."""
+    for name, value in strengths.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise RestorerIDError(
+                f"{name} is {value:g} but a number of 0 or more is needed; check the node that is "
+                "connected to it."
+            )
 
 
 def check_unet(unet: Any, config: ModelConfig) -> None:
@@ -27,8 +38,8 @@ def check_unet(unet: Any, config: ModelConfig) -> None:
     fix = "connect the MODEL of an SD-1.5 checkpoint (Load Checkpoint)."
     if not isinstance(unet, UNetModel):
         raise RestorerIDError(
-            f"The MODEL is a {type(unet).__name__} but the RestorerID adapter fits SD-1.5 only; "
-            + fix
+            f"The MODEL's network is {type(unet).__name__} but the RestorerID adapter fits SD-1.5 "
+            "only; " + fix
         )
     if unet.in_channels != config.latent_channels:
         raise RestorerIDError(

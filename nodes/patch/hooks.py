@@ -15,7 +15,7 @@ from ...restorerid_core.conditioning import (
 )
 from ...restorerid_core.config import RESBLOCKS
 from ...restorerid_core.errors import RestorerIDError
-from .checks import check_hooks, check_window
+from .checks import check_hooks, check_strengths, check_window
 from .conds import LatentCond, SharedCond, TokensCond
 from .names import ACTIVE, ADAPTER, KEY, LQ, SCALE, TIMESTEP, TOKENS
 
@@ -33,7 +33,8 @@ class RestorerIDPatch:
         images: number of images that all these describe together.
 
     Raises:
-        RestorerIDError: the batch sizes do not fit together, or the adapter would never act.
+        RestorerIDError: the batch sizes do not fit together, a strength is negative or not finite,
+            or the adapter would never act.
     """
 
     lq: LQCondition
@@ -47,9 +48,12 @@ class RestorerIDPatch:
 
     def __post_init__(self) -> None:
         check_window(self.start, self.end)
-        counts = {"the LQ images": len(self.lq.latent), "the ID-scales": len(self.scale)}
+        check_strengths(structure_strength=self.structure, fir_strength=self.fir)
+        for scale in self.scale:
+            check_strengths(id_scale=scale)
+        counts = {"the LQ images": len(self.lq.latent)}
         if self.face is not None:
-            counts["the faces"] = len(self.face.tokens)
+            counts |= {"the faces": len(self.face.tokens), "the ID-scales": len(self.scale)}
         object.__setattr__(self, "images", common_count(**counts))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RestorerIDPatch:
@@ -103,10 +107,15 @@ class RestorerIDPatch:
     ) -> Tensor:  # fmt: skip
         """APPLY_MODEL: the networks of the running patcher (clones on other GPUs have others)."""
         base = executor.class_obj
-        (patcher,) = base.current_patcher.get_additional_models_with_key(KEY)
+        patchers = base.current_patcher.get_additional_models_with_key(KEY)
+        if not patchers:
+            raise RestorerIDError(
+                "The guider calls a second MODEL that did not go through RestorerID Apply; connect "
+                "the patched MODEL to all its inputs, or use a guider of one MODEL."
+            )
         options = {
             **(transformer_options or {}),
-            ADAPTER: patcher.model,
+            ADAPTER: patchers[0].model,
             ACTIVE: self._active(base.model_sampling, t),
         }
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
@@ -129,13 +138,21 @@ class RestorerIDPatch:
                 "that samples it does not use ComfyUI's guiders, use a stock sampler node."
             )
         step = None
+        identities = 1 if self.face is None else len(self.face.tokens)
+        halves = 1 if tokens is None else len(tokens) // identities
+        if len(x) % (halves * self.images):
+            raise RestorerIDError(
+                f"The sampler calls the MODEL with {len(x)} rows, which are not whole sets of the "
+                f"{self.images} images to restore (as with context windows); restore one photo at "
+                "a time there."
+            )
         if transformer_options[ACTIVE]:
             step = StepConditioning(
                 transformer_options[ADAPTER],
-                latent.to(x.dtype),
+                latent,
                 transformer_options.get(TIMESTEP, timesteps)[:1],
                 tokens,
-                1 if self.face is None else len(self.face.tokens),
+                identities,
                 scale,
                 self.structure,
                 self.fir,

@@ -11,11 +11,10 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +22,8 @@ from ..errors import RestorerIDError
 
 log = logging.getLogger(__name__)
 
-NUMBERS = "?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
+MAX_DEPTH = 2
+ADVICE = "take the checkpoint from the authors' page or use a .safetensors file."
 
 
 class _Ignored:
@@ -69,13 +69,22 @@ _STAND_INS = {
 }
 
 
-def _harmless() -> list[Any]:
-    stand_ins = [
-        type(name.rpartition(".")[2], (base,), {"__module__": name.rpartition(".")[0]})
-        for name, base in _STAND_INS.items()
-    ]
-    # A host (ComfyUI does) may have let in the real numpy.dtype, which then wants its own classes.
-    return [*stand_ins, *{type(np.dtype(code)) for code in NUMBERS}]
+@contextmanager
+def _stand_ins_only() -> Iterator[None]:
+    """Let in nothing but the stand-ins: a host may have allowed real classes of these names."""
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(
+        [
+            type(name.rpartition(".")[2], (base,), {"__module__": name.rpartition(".")[0]})
+            for name, base in _STAND_INS.items()
+        ]
+    )
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(allowed)
 
 
 def read_pickle(path: Path, mapped: bool) -> dict[str, Tensor]:
@@ -90,33 +99,49 @@ def read_pickle(path: Path, mapped: bool) -> dict[str, Tensor]:
     if not mapped:
         log.warning("'%s' is a pickle of the old format: all of it is read into memory.", path.name)
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
+        with warnings.catch_warnings(), _stand_ins_only():
             warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; refused below
             content = torch.load(path, weights_only=True, mmap=mapped, map_location="cpu")
         if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
             content = content["state_dict"]
         return dict(_flatten(content)) if isinstance(content, Mapping) else {}
+    except RestorerIDError as error:
+        raise RestorerIDError(f"'{path.name}' {error}") from error
     except Exception as error:  # damaged bytes make the unpickler raise nearly anything
         raise RestorerIDError(_reason(path, error)) from error
 
 
-def _flatten(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+def _flatten(
+    content: Mapping[Any, Any], prefix: str = "", depth: int = MAX_DEPTH
+) -> Iterator[tuple[str, Tensor]]:
     for key, value in content.items():
+        name = f"{prefix}{key}"
         if isinstance(value, Tensor):
-            yield f"{prefix}{key}", value.detach()
+            yield name, _plain(name, value.detach())
         elif isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            if depth == 0:
+                raise RestorerIDError(
+                    f"nests dicts as deep as '{name}', as no file of weights does; {ADVICE}"
+                )
+            yield from _flatten(value, f"{name}.", depth - 1)
+
+
+def _plain(name: str, tensor: Tensor) -> Tensor:
+    """Refuse tensors that are not numbers in memory, or more than the file holds."""
+    special = tensor.is_quantized or tensor.is_nested or tensor.layout != torch.strided
+    if special or tensor.is_meta or tensor.untyped_storage().nbytes() < tensor.nbytes:
+        raise RestorerIDError(f"holds no plain numbers for '{name}', as weights are; {ADVICE}")
+    return tensor
 
 
 def _reason(path: Path, error: Exception) -> str:
     refused = f"'{path.name}' was refused and nothing in it was run: it"
-    advice = "take the checkpoint from the authors' page or use a .safetensors file."
     if isinstance(error, pickle.UnpicklingError):
         named = re.search(r"GLOBAL (\S+)", str(error))
         name = named[1] if named else _foreign_name(path)
         if name:
-            return f"{refused} asks to run '{name}', which no weights need; {advice}"
-        return f"{refused} is damaged, or a Python pickle other than weights; {advice}"
+            return f"{refused} asks to run '{name}', which no weights need; {ADVICE}"
+        return f"{refused} is damaged, or a Python pickle other than weights; {ADVICE}"
     detail = str(error).strip().partition("\n")[0][:120] or type(error).__name__
     return (
         f"'{path.name}' is truncated or damaged ({path.stat().st_size / 2**20:.1f} MiB; {detail});"

@@ -12,7 +12,8 @@ from .align import ARCFACE_FACE, align_face
 from .packs import FacePack
 
 EMBEDDING_DIM = 512
-DETECTOR_SIZE = (640, 640)
+# The release ran its detector at this size; landmarks, and so crop and embedding, depend on it.
+DETECTOR_SIZE = (512, 512)
 # A tight portrait fills the frame, where SCRFD misses it. Each larger margin (a fraction of the
 # longer side, on every side) surrounds the face and shows it smaller, as a smaller detection size
 # would, and also works for detectors of fixed input.

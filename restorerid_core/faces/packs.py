@@ -2,6 +2,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import RestorerIDError
@@ -46,7 +47,7 @@ def find_pack(roots: Sequence[Path], name: str = AUTO) -> FacePack:
     for folder in folders:
         models: dict[str | None, Path] = {}
         for path in sorted(folder.glob("*.onnx")):
-            models.setdefault(_task(path), path)
+            models.setdefault(_task(path, path.stat().st_mtime_ns), path)
             if "detector" in models and "recognizer" in models:
                 return FacePack(models["detector"], models["recognizer"])
     wanted = "any face model pack" if name == AUTO else f"the face model pack '{name}'"
@@ -59,8 +60,12 @@ def find_pack(roots: Sequence[Path], name: str = AUTO) -> FacePack:
     )
 
 
-def _task(path: Path) -> str | None:
-    """What the network is for, by its inputs and outputs: file names differ between packs."""
+@lru_cache(maxsize=64)
+def _task(path: Path, modified: int) -> str | None:
+    """What the network is for, by its inputs and outputs: file names differ between packs.
+
+    `modified` is the file's time, so that a new file under an old name is read again.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 

@@ -109,10 +109,12 @@ class LQEncoder(nn.Module):
         channels = width
         for level, mult in enumerate(CHANNEL_MULT):
             for _ in range(RES_BLOCKS_PER_LEVEL):
-                layers = [ResBlock(channels, emb, mult * width, operations, **kw)]
+                layers: list[nn.Module] = [
+                    ResBlock(channels, emb, mult * width, operations, **kw)
+                ]
                 channels = mult * width
                 if level in ATTENTION_LEVELS:
-                    layers.append(cast(Any, SelfAttention(channels, operations, **kw)))
+                    layers.append(SelfAttention(channels, operations, **kw))
                 self.input_blocks.append(nn.ModuleList(layers))
             if level < len(CHANNEL_MULT) - 1:
                 self.input_blocks.append(nn.ModuleList([Downsample(channels, operations, **kw)]))

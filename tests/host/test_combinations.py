@@ -1,5 +1,6 @@
 """The patched MODEL in every situation that a graph can put it in, on a tiny SD-1.5."""
 import copy
+import importlib
 import inspect
 from collections.abc import Callable
 from types import ModuleType
@@ -278,6 +279,42 @@ def test_controlnet(model: Any, restorer: Any, scene: Scene) -> None:
     assert differs(out, scene.sample(model, positive=with_control))
 
 
+def stock_node(module: str, name: str, **inputs: Any) -> Callable[[Any], Any]:
+    """A model node that ComfyUI brings, as a function from MODEL to MODEL."""
+
+    def apply(model: Any) -> Any:
+        node = getattr(importlib.import_module(f"comfy_extras.{module}"), name)
+        run = node.execute if hasattr(node, "execute") else getattr(node(), node.FUNCTION)
+        result = run(model, **inputs)
+        return getattr(result, "args", result)[0]
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        stock_node("nodes_pag", "PerturbedAttentionGuidance", scale=3.0),
+        stock_node("nodes_sag", "SelfAttentionGuidance", scale=0.5, blur_sigma=2.0),
+        stock_node("nodes_model_advanced", "RescaleCFG", multiplier=0.7),
+        stock_node("nodes_model_advanced", "ModelSamplingDiscrete", sampling="v_prediction",
+                   zsnr=False),
+        stock_node("nodes_hypertile", "HyperTile", tile_size=64, swap_size=1, max_depth=0,
+                   scale_depth=False),
+    ],
+    ids=["PAG", "SAG", "RescaleCFG", "ModelSamplingDiscrete", "HyperTile"],
+)  # fmt: skip
+def test_stock_model_nodes(
+    extension: ModuleType, model: Any, restorer: Any, patching: ModuleType,
+    other: Callable[[Any], Any],
+) -> None:  # fmt: skip
+    large = Scene(extension, height=32, width=32, name="large")
+    torch.manual_seed(0)
+    out = large.sample(other(large.patch(model, restorer)))
+    assert out.isfinite().all()
+    assert differs(out, large.sample(other(model)))
+
+
 def test_a_patch_with_a_transformer_index_is_composed_with(
     model: Any, restorer: Any, scene: Scene
 ) -> None:
@@ -308,6 +345,24 @@ def test_clones_with_different_references_in_one_graph(
     assert torch.equal(scene.sample(a), first)
 
 
+def test_new_settings_do_not_merge_the_lora_again(
+    model: Any, restorer: Any, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = scene.patch(model, restorer), scene.patch(model, restorer, scale=(0.1,))
+    other = scene.patch(add_lora(model), restorer)
+    scene.sample(first)
+    merged: list[str] = []
+    patch_weight = type(model).patch_weight_to_device
+    monkeypatch.setattr(
+        type(model), "patch_weight_to_device",
+        lambda self, key, *a, **k: (merged.append(key), patch_weight(self, key, *a, **k))[1],
+    )  # fmt: skip
+    scene.sample(second)
+    assert not merged
+    scene.sample(other)
+    assert merged
+
+
 # --- host features
 
 
@@ -316,6 +371,7 @@ def test_clones_with_different_references_in_one_graph(
     [
         (torch.float16, torch.float32, 2e-2),
         (torch.bfloat16, torch.float32, 1e-1),
+        (torch.float16, None, 2e-2),
         (torch.bfloat16, None, 1e-1),
     ],
 )
@@ -348,6 +404,7 @@ def test_low_memory_modes(
     management.unload_all_models()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["compile last", "compile first"])
 def test_torch_compile_is_one_graph_that_is_not_rebuilt(
     model: Any, restorer: Any, scene: Scene, order: str
@@ -438,6 +495,28 @@ def test_networks_are_owned_by_the_memory_manager(
     assert restorer.adapter.model in loaded
     management.unload_all_models()
     assert not management.current_loaded_models
+
+
+@pytest.mark.parametrize("sampler", ["released", "euler"])
+def test_a_mask_keeps_the_latent(
+    extension: ModuleType, model: Any, restorer: Any, scene: Scene, sampler: str
+) -> None:
+    import comfy.samplers
+
+    patched = scene.patch(model, restorer)
+    released, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(4).args
+    if sampler == "euler":
+        released = comfy.samplers.sampler_object("euler")
+        sigmas = torch.cat([sigmas, torch.zeros(1)])
+    latent, mask = Golden.input("latent", *scene.noise.shape), torch.ones(1, 1, 16, 16)
+    mask[..., :8] = 0
+    out = comfy.samplers.sample(
+        patched, scene.noise, conditions(scene.text[:1]), conditions(scene.text[1:]), 2.0,
+        patched.load_device, released, sigmas, latent_image=latent, denoise_mask=mask,
+        disable_pbar=True, seed=0,
+    )  # fmt: skip
+    assert close(out[..., :8], latent[..., :8])
+    assert differs(out[..., 8:], latent[..., 8:])
 
 
 def test_the_sampler_of_the_schedule_continues_where_split_sigmas_stopped(

@@ -296,10 +296,12 @@ def test_wrong_clip_vision_is_named(embed: Any, two_people: Tensor, clip: Any, f
 @pytest.mark.parametrize(
     ("image", "sentence"),
     [
-        (torch.zeros(0, 64, 64, 3), "image is an empty batch, expected one or more reference"),
-        (torch.rand(1, 64, 20, 3), "reference image 1 of 1 is 20x64 px, expected at least 32 px"),
-        (torch.full((1, 64, 64, 3), torch.nan), "reference image 1 of 1 holds NaN or infinite"),
-        (torch.zeros(1, 64, 64, 5), "reference image 1 of 1 has 5 channels, expected 1"),
+        (torch.zeros(0, 64, 64, 3), "`image` is an empty batch"),
+        (torch.rand(1, 64, 20, 3), "`image` is 20x64 px; expected at least 32 px"),
+        (torch.full((1, 64, 64, 3), torch.nan), "`image` has NaN or infinite values"),
+        (torch.zeros(1, 64, 64, 5), "`image` has 5 channels; expected 1"),
+        (torch.rand(1, 64, 64, 3) * 65535, "`image` has values from"),
+        (torch.zeros(1, 64, 64, 3, dtype=torch.uint8), "`image` holds whole numbers (uint8)"),
         (torch.full((1, 64, 64, 3), 0.5), "no face was found in reference image 1 of 1: use a"),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_model_that_the_adapter_does_not_fit(
 
 def test_a_model_that_is_no_unet(model: Any, restorer: Any, scene: Scene, error: Any) -> None:
     model.model.diffusion_model = torch.nn.Identity()
-    with pytest.raises(error, match=r"The MODEL is a Identity but .* fits SD-1\.5 only"):
+    with pytest.raises(error, match=r"The MODEL's network is Identity but .* fits SD-1\.5 only"):
         scene.patch(model, restorer)
 
 
@@ -111,7 +111,7 @@ def test_conditions_of_different_counts(
     extension: ModuleType, model: Any, restorer: Any, error: Any, scene: Scene
 ) -> None:
     photos = Scene(extension, images=3, name="photos")
-    with pytest.raises(error, match="3 in the LQ images, 2 in the ID-scales, 3 in the faces"):
+    with pytest.raises(error, match="3 in the LQ images, 3 in the faces, 2 in the ID-scales"):
         photos.patch(model, restorer, scale=(0.1, 0.2))
 
 
@@ -157,8 +157,66 @@ def test_sigmas_of_another_schedule(
     sampler, _ = node.execute(10).args
     _, sigmas = node.execute(7).args
     text = conditions(scene.text[:1]), conditions(scene.text[1:])
-    with pytest.raises(error, match="SIGMAS are not those of the RestorerID Schedule of 10 steps"):
+    with pytest.raises(error, match=r"SIGMAS are not consecutive ones .* Schedule of 10 steps"):
         sample_with(scene.patch(model, restorer), scene.noise, sampler, sigmas, *text)
+
+
+def test_sigmas_backwards(
+    extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
+) -> None:
+    sampler, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(6).args
+    text = conditions(scene.text[:1]), conditions(scene.text[1:])
+    for wrong in (sigmas.flip(0), sigmas[::2]):
+        with pytest.raises(error, match="SIGMAS are not consecutive ones"):
+            sample_with(scene.patch(model, restorer), scene.noise, sampler, wrong, *text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"scale": (float("nan"),)}, "id_scale is nan but a number of 0 or more is needed"),
+        ({"scale": (-1.0,)}, "id_scale is -1 but"),
+        ({"structure": float("inf")}, "structure_strength is inf but"),
+        ({"fir": -0.5}, r"fir_strength is -0\.5 but"),
+    ],
+)
+def test_linked_strengths_out_of_range(
+    model: Any, restorer: Any, scene: Scene, error: Any, changes: Any, sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        scene.patch(model, restorer, **changes)
+
+
+def test_a_second_model_that_is_not_patched(
+    model: Any, restorer: Any, scene: Scene, error: Any
+) -> None:
+    """A guider of two MODELs calls each with the wrappers of the first."""
+    import comfy.samplers
+
+    guider = comfy.samplers.CFGGuider(scene.patch(model, restorer))
+    text = conditions(scene.text[:1]), conditions(scene.text[1:])
+    guider.set_conds(*text)
+    guider.model_patcher.remove_additional_models("restorerid")
+    sampler = comfy.samplers.sampler_object("euler")
+    with pytest.raises(error, match="a second MODEL that did not go through RestorerID Apply"):
+        guider.sample(scene.noise, scene.noise, sampler, torch.tensor([1.0, 0.0]),
+                      disable_pbar=True, seed=0)  # fmt: skip
+
+
+def test_rows_that_are_not_whole_sets_of_images(
+    extension: ModuleType, model: Any, restorer: Any, error: Any, scene: Scene
+) -> None:
+    """As context windows over a batch of photos do."""
+    photos = Scene(extension, images=2, name="photos")
+    patched = photos.patch(model, restorer)
+
+    def one_row(apply: Any, args: Any) -> Any:
+        row = apply(args["input"][:1], args["timestep"][:1], **args["c"])
+        return row.expand(args["input"].shape)
+
+    patched.set_model_unet_function_wrapper(one_row)
+    with pytest.raises(error, match="with 1 rows, which are not whole sets of the 2 images"):
+        photos.sample(patched)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 1001])
@@ -205,15 +263,27 @@ def test_lq_encode_gives_condition_latent_and_prepared_image(
     assert torch.equal(prepared, image)
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_lq_encode_takes_grey_and_rgba(
+    extension: ModuleType, patching: ModuleType, restorer: Any, channels: int
+) -> None:
+    image = torch.rand(1, 64, 64, channels)
+    node = extension.nodes.lq_encode.RestorerIDLQEncode
+    prepared = node.execute(restorer, VaeStub(), image, 0).args[2]
+    assert torch.equal(prepared, image[..., :3].expand(-1, -1, -1, 3))
+
+
 @pytest.mark.parametrize(
     ("vae", "image", "sentence"),
     [
         (VaeStub(16), torch.rand(1, 64, 64, 3), "The VAE has 16 latent channels"),
         (VaeStub(value=float("nan")), torch.rand(1, 64, 64, 3), "not finite for the LQ image"),
-        (VaeStub(), torch.rand(0, 64, 64, 3), "image"),
-        (VaeStub(), torch.full((1, 64, 64, 3), float("nan")), "image"),
-        (VaeStub(), torch.rand(1, 4, 4, 3), "image"),
-        (VaeStub(), torch.rand(1, 64, 64, 2), "image"),
+        (None, torch.rand(1, 64, 64, 3), "The VAE is missing, for the checkpoint holds none"),
+        (VaeStub(), torch.rand(0, 64, 64, 3), "`image` is an empty batch"),
+        (VaeStub(), torch.full((1, 64, 64, 3), float("nan")), "`image` has NaN or infinite"),
+        (VaeStub(), torch.rand(1, 4, 4, 3), "`image` is 4x4 px; expected at least 16 px"),
+        (VaeStub(), torch.rand(1, 64, 64, 2), "`image` has 2 channels"),
+        (VaeStub(), torch.rand(1, 64, 64, 3) * 65535, "`image` has values from"),
     ],
 )
 def test_lq_encode_refuses(
