@@ -58,7 +58,7 @@ class FaceAnalyzer:
         self.recognizer_file = pack.recognizer
         self.detector = _open_model(pack.detector, "detection", providers)
         self.recognizer = _open_model(pack.recognizer, "recognition", providers)
-        self.size: tuple[int, int] = self.detector.input_size or DETECTOR_SIZE
+        self.size = _input_size(self.detector)
 
     def analyze(self, photo: np.ndarray) -> list[DetectedFace]:
         """The faces of an (H, W, 3) uint8 BGR photo, highest score first; none gives []."""
@@ -117,6 +117,13 @@ def _open_model(path: Path, task: str, providers: Sequence[str]) -> Any:
             f"the face model {path} is {found}, expected a {task} model: use those of buffalo_l."
         )
     return model
+
+
+def _input_size(detector: Any) -> tuple[int, int]:
+    """(width, height) of the detector's input: its own when it is fixed, else the release's."""
+    height, width = detector.session.get_inputs()[0].shape[2:]
+    fixed = isinstance(height, int) and isinstance(width, int)
+    return (width, height) if fixed else DETECTOR_SIZE
 
 
 def _not_installed(package: str) -> RestorerIDError:
