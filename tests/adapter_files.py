@@ -3,10 +3,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from helpers import seeded_state_dict
+from safetensors.torch import save_file
 from torch import Tensor
 
+from restorerid_core.checkpoint import load_adapter
 from restorerid_core.config import (
     ATTENTIONS,
     ATTN_BLOCK,
@@ -15,8 +18,11 @@ from restorerid_core.config import (
     UNET,
     ModelConfig,
 )
+from restorerid_core.errors import RestorerIDError
 from restorerid_core.network.adapter import Adapter
 from restorerid_core.network.face_projector import FaceProjector
+
+Weights = dict[str, Tensor]
 
 
 def scaled(width: int, **sizes: int) -> ModelConfig:
@@ -98,3 +104,41 @@ class Touch:
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return os.system, (f"touch '{self.marker}'",)
+
+
+def refusal(path: Path) -> str:
+    """The sentence with which a file is refused."""
+    with pytest.raises(RestorerIDError) as error:
+        load_adapter(path)
+    sentence = str(error.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+def saved(path: Path, weights: Weights) -> Path:
+    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path)
+    return path
+
+
+def slim(weights: Weights) -> Weights:
+    return {key: weights[key] for key in adapter_shapes(TINY)}
+
+
+def write_lightning(path: Path, weights: Weights) -> None:
+    torch.save(lightning(weights), path)
+
+
+def write_bare(path: Path, weights: Weights) -> None:
+    torch.save(weights, path)
+
+
+def write_old(path: Path, weights: Weights) -> None:
+    torch.save(lightning(weights), path, _use_new_zipfile_serialization=False)
+
+
+def write_safetensors(path: Path, weights: Weights) -> None:
+    saved(path, weights)
+
+
+WRITERS = [write_lightning, write_bare, write_old, write_safetensors]

@@ -1,74 +1,26 @@
 """Loading adapter files: what is accepted, and the sentence for each file that is not."""
 import collections
 import dataclasses
-import pickle
-import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from adapter_files import TINY, Touch, adapter_shapes, full_weights, lightning
+from adapter_files import TINY, WRITERS, Weights, adapter_shapes, lightning, refusal, saved, slim
 from safetensors.torch import save_file
-from torch import Tensor
 
 from restorerid_core.checkpoint import inspect, load_adapter
 from restorerid_core.config import FACE_PROJECTOR, LQ_ENCODER, UNET, ModelConfig
-from restorerid_core.errors import RestorerIDError
 from restorerid_core.network.adapter import Adapter
 from restorerid_core.network.face_projector import FaceProjector
 
-Weights = dict[str, Tensor]
-LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 FIR_KEY = UNET + "middle_block.0.IDBalance.mlp_gamma.weight"
-
-
-def refusal(path: Path) -> str:
-    """The sentence with which a file is refused."""
-    with pytest.raises(RestorerIDError) as error:
-        load_adapter(path)
-    sentence = str(error.value)
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
-    return sentence
-
-
-def saved(path: Path, weights: Weights) -> Path:
-    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path)
-    return path
-
-
-def slim(weights: Weights) -> Weights:
-    return {key: weights[key] for key in adapter_shapes(TINY)}
 
 
 def without(weights: Weights, *parts: str) -> Weights:
     return {k: v for k, v in weights.items() if not any(part in k for part in parts)}
-
-
-# What is accepted
-
-
-def write_lightning(path: Path, weights: Weights) -> None:
-    torch.save(lightning(weights), path)
-
-
-def write_bare(path: Path, weights: Weights) -> None:
-    torch.save(weights, path)
-
-
-def write_old(path: Path, weights: Weights) -> None:
-    torch.save(lightning(weights), path, _use_new_zipfile_serialization=False)
-
-
-def write_safetensors(path: Path, weights: Weights) -> None:
-    saved(path, weights)
-
-
-WRITERS = [write_lightning, write_bare, write_old, write_safetensors]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -144,98 +96,6 @@ def test_tensors_without_a_place_are_reported(
     path = saved(tmp_path / "a.safetensors", {**slim(weights), LQ_ENCODER + "extra": torch.ones(1)})
     load_adapter(path)
     assert LQ_ENCODER + "extra" in caplog.text
-
-
-# Files that are not weights
-
-
-def test_missing_file(tmp_path: Path):
-    sentence = refusal(tmp_path / "nowhere.ckpt")
-    assert sentence.startswith(f"There is no file '{tmp_path / 'nowhere.ckpt'}'")
-    assert "restorerid.safetensors" in sentence
-
-
-def test_folder(tmp_path: Path):
-    assert "is a folder" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "is empty (0 bytes); download it again"),
-        (LFS, f"Git LFS pointer of {len(LFS)} bytes"),
-        (b"\n<!DOCTYPE html><html><head>Sign in</head></html>", "is a web page"),
-        (b"<HTML>404</HTML>", "is a web page"),
-        (b"GIF89a not weights at all", "neither a safetensors file nor one that torch saved"),
-    ],
-    ids=["empty", "lfs", "doctype", "html", "other"],
-)
-def test_not_weights(tmp_path: Path, content: bytes, words: str):
-    path = tmp_path / "RestorerIDFull.ckpt"
-    path.write_bytes(content)
-    sentence = refusal(path)
-    assert "'RestorerIDFull.ckpt'" in sentence
-    assert words in sentence
-
-
-@pytest.mark.parametrize("keep", [0.999, 0.5, 0.001])
-@pytest.mark.parametrize("write", WRITERS)
-def test_truncated(tmp_path: Path, weights: Weights, write, keep: float):
-    path = tmp_path / "cut.ckpt"
-    write(path, slim(weights))
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * keep)])
-    sentence = refusal(path)
-    assert "damaged" in sentence
-    assert "'cut.ckpt'" in sentence
-
-
-@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, [1, 2], {"epoch": 3}])
-def test_a_pickle_without_tensors(tmp_path: Path, content: object):
-    torch.save(content, tmp_path / "empty.ckpt")
-    assert "holds no tensors" in refusal(tmp_path / "empty.ckpt")
-
-
-def test_a_pickle_that_contains_itself(tmp_path: Path):
-    content: dict[str, object] = {"w": torch.ones(1)}
-    content["self"] = content
-    torch.save(content, tmp_path / "loop.ckpt")
-    assert "'loop.ckpt' nests dicts as deep as 'self.self.self'" in refusal(tmp_path / "loop.ckpt")
-
-
-# Files that want to run something
-
-
-@pytest.mark.parametrize("protocol", [2, 4, 5])
-@pytest.mark.parametrize("container", ["zip", "raw", "hidden"])
-def test_a_malicious_pickle_is_named_and_not_run(
-    tmp_path: Path, weights: Weights, container: str, protocol: int
-):
-    marker, path = tmp_path / "marker", tmp_path / "RestorerIDFull.ckpt"
-    if container == "raw":
-        path.write_bytes(pickle.dumps(Touch(marker), protocol))
-    else:
-        some = {"a": torch.ones(2)} if container == "zip" else slim(weights)
-        content = lightning(some, callbacks={"x": Touch(marker)})
-        torch.save(content, path, pickle_protocol=protocol)
-    sentence = refusal(path)
-    assert re.search(r"asks to run '(posix|nt|os)\.system'", sentence)
-    assert not marker.exists()
-    pickle.loads(pickle.dumps(Touch(marker)))  # the trap works where it is let
-    assert marker.exists()
-
-
-def test_a_harmless_looking_global_is_refused_too(tmp_path: Path):
-    torch.save({"path": Path("x"), "w": torch.ones(1)}, tmp_path / "a.ckpt")
-    assert "asks to run 'pathlib." in refusal(tmp_path / "a.ckpt")
-
-
-def test_stand_ins_do_not_outlive_the_load(tmp_path: Path, weights: Weights):
-    before = set(torch.serialization.get_safe_globals())
-    torch.save(slim(weights), tmp_path / "a.ckpt")
-    load_adapter(tmp_path / "a.ckpt")
-    refusal(tmp_path / "absent.ckpt")
-    assert set(torch.serialization.get_safe_globals()) == before
 
 
 # Files of something else
@@ -423,56 +283,3 @@ def test_full_size_shapes_pass(tmp_path: Path):
     assert file.config == ModelConfig()
     parameters = sum(tensor.numel() for tensor in file.lora.values())
     assert round(parameters / 1e6, 1) == 25.5
-
-
-def nested(depth: int) -> dict[str, Any]:
-    """Dicts that share each other: `depth` lines of pickle, 2^depth visits."""
-    inner: dict[str, Any] = {"weight": torch.ones(1)}
-    for _ in range(depth):
-        inner = {"a": inner, "b": inner}
-    return inner
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (nested(40), "nests dicts as deep as 'a.a.a'"),
-        ({"w": torch.zeros(1).expand(10**9)}, "holds no plain numbers for 'w'"),
-        ({"w": torch.ones(2, 2).to_sparse()}, "holds no plain numbers for 'w'"),
-        ({"w": torch.ones(2, device="meta")}, "holds no plain numbers for 'w'"),
-    ],
-)
-def test_a_pickle_that_would_exhaust_the_machine(
-    tmp_path: Path, content: dict[str, Any], sentence: str
-):
-    torch.save(content, tmp_path / "bomb.ckpt")
-    assert refusal(tmp_path / "bomb.ckpt").startswith(f"'bomb.ckpt' {sentence}")
-    with pytest.raises(RestorerIDError):
-        inspect(tmp_path / "bomb.ckpt")
-
-
-def test_an_enormous_size_is_refused(tmp_path: Path):
-    shapes = adapter_shapes(TINY)
-    weights = {key: torch.zeros(1) for key in shapes}
-    key = f"{UNET}input_blocks.1.0.spade.mlp_shared.0.weight"
-    for other in ("attn2.to_k_ip.weight",):
-        weights |= {k: torch.zeros(32, 768) for k in shapes if k.endswith(other)}
-    weights["structcond_stage_model.input_blocks.0.0.weight"] = torch.zeros(32, 4, 3, 3)
-    weights[key] = torch.zeros(16, 20000, 1, 1)
-    assert "no side above 16384 is expected" in refusal(
-        saved(tmp_path / "huge.safetensors", weights)
-    )
-
-
-def test_what_a_host_allowed_makes_no_difference(tmp_path: Path):
-    """ComfyUI allows the real numpy.dtype, which would want further classes."""
-    torch.save(lightning(full_weights(), score=np.float64(1.5), names=np.array(["a"])[0]),
-               tmp_path / "full.ckpt")  # fmt: skip
-    before = set(torch.serialization.get_safe_globals())
-    torch.serialization.add_safe_globals([np.dtype])
-    try:
-        assert load_adapter(tmp_path / "full.ckpt").config == TINY
-        assert np.dtype in torch.serialization.get_safe_globals()
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(list(before))

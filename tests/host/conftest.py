@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from models import build_model, build_restorer
+from sampling import Scene
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +39,9 @@ def restorer(
 ) -> Any:
     """The adapter of the tiny MODEL."""
     return build_restorer(extension, tmp_path_factory.mktemp("adapter"))
+
+
+@pytest.fixture
+def scene(extension: ModuleType, patching: ModuleType) -> Scene:
+    """Inputs of one restoration."""
+    return Scene(extension)

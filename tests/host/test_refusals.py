@@ -13,11 +13,6 @@ def error(extension: ModuleType, patching: ModuleType) -> type[Exception]:
     return extension.restorerid_core.errors.RestorerIDError
 
 
-@pytest.fixture
-def scene(extension: ModuleType, patching: ModuleType) -> Scene:
-    return Scene(extension)
-
-
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -1,0 +1,172 @@
+"""Files that are damaged, no weights, or want to run something: refused, and nothing is run."""
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from adapter_files import (
+    TINY,
+    WRITERS,
+    Touch,
+    Weights,
+    adapter_shapes,
+    full_weights,
+    lightning,
+    refusal,
+    saved,
+    slim,
+)
+
+from restorerid_core.checkpoint import inspect, load_adapter
+from restorerid_core.config import UNET
+from restorerid_core.errors import RestorerIDError
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+# Files that are not weights
+
+
+def test_missing_file(tmp_path: Path):
+    sentence = refusal(tmp_path / "nowhere.ckpt")
+    assert sentence.startswith(f"There is no file '{tmp_path / 'nowhere.ckpt'}'")
+    assert "restorerid.safetensors" in sentence
+
+
+def test_folder(tmp_path: Path):
+    assert "is a folder" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty (0 bytes); download it again"),
+        (LFS, f"Git LFS pointer of {len(LFS)} bytes"),
+        (b"\n<!DOCTYPE html><html><head>Sign in</head></html>", "is a web page"),
+        (b"<HTML>404</HTML>", "is a web page"),
+        (b"GIF89a not weights at all", "neither a safetensors file nor one that torch saved"),
+    ],
+    ids=["empty", "lfs", "doctype", "html", "other"],
+)
+def test_not_weights(tmp_path: Path, content: bytes, words: str):
+    path = tmp_path / "RestorerIDFull.ckpt"
+    path.write_bytes(content)
+    sentence = refusal(path)
+    assert "'RestorerIDFull.ckpt'" in sentence
+    assert words in sentence
+
+
+@pytest.mark.parametrize("keep", [0.999, 0.5, 0.001])
+@pytest.mark.parametrize("write", WRITERS)
+def test_truncated(tmp_path: Path, weights: Weights, write, keep: float):
+    path = tmp_path / "cut.ckpt"
+    write(path, slim(weights))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    sentence = refusal(path)
+    assert "damaged" in sentence
+    assert "'cut.ckpt'" in sentence
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, [1, 2], {"epoch": 3}])
+def test_a_pickle_without_tensors(tmp_path: Path, content: object):
+    torch.save(content, tmp_path / "empty.ckpt")
+    assert "holds no tensors" in refusal(tmp_path / "empty.ckpt")
+
+
+def test_a_pickle_that_contains_itself(tmp_path: Path):
+    content: dict[str, object] = {"w": torch.ones(1)}
+    content["self"] = content
+    torch.save(content, tmp_path / "loop.ckpt")
+    assert "'loop.ckpt' nests dicts as deep as 'self.self.self'" in refusal(tmp_path / "loop.ckpt")
+
+
+# Files that want to run something
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("container", ["zip", "raw", "hidden"])
+def test_a_malicious_pickle_is_named_and_not_run(
+    tmp_path: Path, weights: Weights, container: str, protocol: int
+):
+    marker, path = tmp_path / "marker", tmp_path / "RestorerIDFull.ckpt"
+    if container == "raw":
+        path.write_bytes(pickle.dumps(Touch(marker), protocol))
+    else:
+        some = {"a": torch.ones(2)} if container == "zip" else slim(weights)
+        content = lightning(some, callbacks={"x": Touch(marker)})
+        torch.save(content, path, pickle_protocol=protocol)
+    sentence = refusal(path)
+    assert re.search(r"asks to run '(posix|nt|os)\.system'", sentence)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Touch(marker)))  # the trap works where it is let
+    assert marker.exists()
+
+
+def test_a_harmless_looking_global_is_refused_too(tmp_path: Path):
+    torch.save({"path": Path("x"), "w": torch.ones(1)}, tmp_path / "a.ckpt")
+    assert "asks to run 'pathlib." in refusal(tmp_path / "a.ckpt")
+
+
+def test_stand_ins_do_not_outlive_the_load(tmp_path: Path, weights: Weights):
+    before = set(torch.serialization.get_safe_globals())
+    torch.save(slim(weights), tmp_path / "a.ckpt")
+    load_adapter(tmp_path / "a.ckpt")
+    refusal(tmp_path / "absent.ckpt")
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """Dicts that share each other: `depth` lines of pickle, 2^depth visits."""
+    inner: dict[str, Any] = {"weight": torch.ones(1)}
+    for _ in range(depth):
+        inner = {"a": inner, "b": inner}
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (nested(40), "nests dicts as deep as 'a.a.a'"),
+        ({"w": torch.zeros(1).expand(10**9)}, "holds no plain numbers for 'w'"),
+        ({"w": torch.ones(2, 2).to_sparse()}, "holds no plain numbers for 'w'"),
+        ({"w": torch.ones(2, device="meta")}, "holds no plain numbers for 'w'"),
+    ],
+)
+def test_a_pickle_that_would_exhaust_the_machine(
+    tmp_path: Path, content: dict[str, Any], sentence: str
+):
+    torch.save(content, tmp_path / "bomb.ckpt")
+    assert refusal(tmp_path / "bomb.ckpt").startswith(f"'bomb.ckpt' {sentence}")
+    with pytest.raises(RestorerIDError):
+        inspect(tmp_path / "bomb.ckpt")
+
+
+def test_an_enormous_size_is_refused(tmp_path: Path):
+    shapes = adapter_shapes(TINY)
+    weights = {key: torch.zeros(1) for key in shapes}
+    key = f"{UNET}input_blocks.1.0.spade.mlp_shared.0.weight"
+    for other in ("attn2.to_k_ip.weight",):
+        weights |= {k: torch.zeros(32, 768) for k in shapes if k.endswith(other)}
+    weights["structcond_stage_model.input_blocks.0.0.weight"] = torch.zeros(32, 4, 3, 3)
+    weights[key] = torch.zeros(16, 20000, 1, 1)
+    assert "no side above 16384 is expected" in refusal(
+        saved(tmp_path / "huge.safetensors", weights)
+    )
+
+
+def test_what_a_host_allowed_makes_no_difference(tmp_path: Path):
+    """ComfyUI allows the real numpy.dtype, which would want further classes."""
+    torch.save(lightning(full_weights(), score=np.float64(1.5), names=np.array(["a"])[0]),
+               tmp_path / "full.ckpt")  # fmt: skip
+    before = set(torch.serialization.get_safe_globals())
+    torch.serialization.add_safe_globals([np.dtype])
+    try:
+        assert load_adapter(tmp_path / "full.ckpt").config == TINY
+        assert np.dtype in torch.serialization.get_safe_globals()
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(list(before))
