@@ -252,7 +252,7 @@ def test_comfyui_finds_nothing_missing_in_the_sd15_file(
 
     convert = import_module(f"{extension.__name__}.restorerid_core.checkpoint").convert
     shapes = sd15_shapes()
-    weights = {key: torch.zeros(1, dtype=torch.float16).expand(s) for key, s in shapes.items()}
+    weights = {key: torch.zeros(s, dtype=torch.float16) for key, s in shapes.items()}
     torch.save(lightning({**full_weights(), **weights}), tmp_path / "full.ckpt")
     _, sd15 = convert(tmp_path / "full.ckpt", tmp_path)
     with safe_open(sd15, "pt") as file:
