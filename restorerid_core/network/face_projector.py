@@ -15,7 +15,7 @@ FF_MULT = 4
 
 
 class PerceiverAttention(nn.Module):
-    """Latents attend to the image features and to themselves."""
+    """Latents (B, T, dim) attend to features (B, L, dim) and to themselves -> (B, T, dim)."""
 
     def __init__(self, dim: int, operations: Operations, **kw: Any):
         super().__init__()
@@ -36,7 +36,7 @@ class PerceiverAttention(nn.Module):
 
 
 class PerceiverResampler(nn.Module):
-    """Refines latents (B, T, dim) with image features (B, L, clip_dim)."""
+    """Refines latents (B, T, dim) with image features (B, L, clip_dim) -> (B, T, dim)."""
 
     def __init__(self, dim: int, depth: int, clip_dim: int, operations: Operations, **kw: Any):
         super().__init__()

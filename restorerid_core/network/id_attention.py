@@ -10,7 +10,7 @@ from .operations import Operations
 class IDAttention(nn.Module):
     """Attn(q, K_ip·T, V_ip·T): the second term of out = Attn(q, k, v) + λ·Attn(q, k_ip, v_ip).
 
-    It shares the query, its LoRA included, with the text attention (IP-Adapter, Eq. 5).
+    It shares the query, its LoRA included, with the text attention (IP-Adapter, arXiv 2308.06721).
 
     Args:
         channels: width of the attention.

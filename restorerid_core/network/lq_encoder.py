@@ -26,7 +26,11 @@ def timestep_embedding(timesteps: Tensor, dim: int, max_period: float = 10000.0)
 
 
 class ResBlock(nn.Module):
-    """(B, in, H, W), (B, emb) -> (B, out, H, W)."""
+    """x -> skip(x) + conv(SiLU(GN(conv(SiLU(GN(x))) + linear(SiLU(emb))))).
+
+    (B, inp, H, W) and the time embedding (B, emb) -> (B, out, H, W); skip is a 1x1 convolution
+    where the number of channels changes.
+    """
 
     def __init__(self, inp: int, emb: int, out: int, operations: Operations, **kw: Any):
         super().__init__()

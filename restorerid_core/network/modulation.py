@@ -52,7 +52,11 @@ class SpatialModulation(nn.Module):
 
 
 class SPADE(SpatialModulation):
-    """h -> GN(h)·(1 + γ(F_lq)) + β(F_lq), after a ResBlock's `out_layers` (paper Eq. 2)."""
+    """h -> GN32(h)·(1 + γ) + β with a = ReLU(conv(F_lq)), γ = conv(a), β = conv(a).
+
+    It acts after a ResBlock's `out_layers`, before the skip is added (the paper's base model, after
+    StableSR); GN32 has learned gain and bias.
+    """
 
     def modulation(self, lq_map: Tensor) -> Modulation:
         """Gain and bias from F_lq (B, cond_channels, H, W)."""
@@ -80,9 +84,14 @@ class CrossAttention(nn.Module):
 
 
 class FIRAdapter(SpatialModulation):
-    """Face ID Rebalancing: x -> x + GN(x)·γ(F) + β(F), F = F_lq + CrossAttn(LN(F_lq), T).
+    """Face ID Rebalancing: x -> x + GN32(x)·γ + β with F = F_lq + CrossAttn(LN(F_lq), T).
 
-    The form of the released code (paper Eqs. 5-7 write G·x + B).
+    γ and β come from F as SPADE's do from F_lq. It acts after the skip is added, before the
+    attention. This is the form of the released code; the paper writes G·x + B.
+
+    Args:
+        channels, cond_channels, hidden, operations: as in `SpatialModulation`.
+        context_dim: width of an ID token.
     """
 
     def __init__(

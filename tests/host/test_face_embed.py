@@ -1,4 +1,5 @@
 """RestorerIDFaceEmbed with ComfyUI's CLIP vision (1280 wide, two layers) and memory manager."""
+import json
 import logging
 from importlib import import_module
 from pathlib import Path
@@ -20,10 +21,12 @@ CLIP_CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def clip_vision(comfy_root: Path) -> Any:
+def clip_vision(comfy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     import comfy.clip_vision
 
-    clip = comfy.clip_vision.ClipVisionModel(CLIP_CONFIG)
+    file = tmp_path_factory.mktemp("clip") / "config.json"
+    file.write_text(json.dumps(CLIP_CONFIG))
+    clip = comfy.clip_vision.ClipVisionModel(str(file))
     generator = torch.Generator().manual_seed(0)
     clip.load_sd(
         {
