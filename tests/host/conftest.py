@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from comfy_server import Server, full_server
 from models import build_model, build_restorer
 from sampling import Scene
 
@@ -45,3 +46,12 @@ def restorer(
 def scene(extension: ModuleType, patching: ModuleType) -> Scene:
     """Inputs of one restoration."""
     return Scene(extension)
+
+
+@pytest.fixture(scope="module")
+def server(
+    comfy_root: Path, faces_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A running ComfyUI with full-size seeded models and a person's photos."""
+    with full_server(comfy_root, faces_dir, tmp_path_factory.mktemp("comfy")) as server:
+        yield server

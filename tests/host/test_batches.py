@@ -73,6 +73,7 @@ def test_batch_of_seeds_equals_single_runs(model: Any, restorer: Any, scene: Sce
         assert close(batch[row : row + 1], scene.sample(patched, noise[row : row + 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_batch_of_photos_with_own_identity_and_scale_equals_single_runs(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene, seeds: int
@@ -126,6 +127,7 @@ def test_any_latent_size(
     assert out.isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_condition_with_an_area_sees_its_part_of_the_photo(
     model: Any, restorer: Any, scene: Scene
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from browser import Page, open_browser
-from comfy_server import EXTENSION_FOLDER, Server, full_server
+from comfy_server import EXTENSION_FOLDER, Server
 from shipped_workflows import NAMES, NOTES, api_form, ui_form, untitled
 
 pytestmark = pytest.mark.slow
@@ -54,14 +54,6 @@ class Box(NamedTuple):
             and other.left + other.width <= self.left + self.width
             and other.top + other.height <= self.top + self.height
         )
-
-
-@pytest.fixture(scope="module")
-def server(
-    comfy_root: Path, faces_dir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    with full_server(comfy_root, faces_dir, tmp_path_factory.mktemp("comfy")) as server:
-        yield server
 
 
 @pytest.fixture

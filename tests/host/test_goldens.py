@@ -117,10 +117,11 @@ RUNS = [
     ("tiny.ddim50", 16, 16, 50, 4.0, 0.35),
     ("tiny.ddim10_cfg1", 16, 16, 10, 1.0, 0.35),
     ("tiny.ddim20_cfg7_5", 16, 24, 20, 7.5, 1.2),
-    pytest.param("full.ddim5", 32, 32, 5, 4.0, 0.35, marks=pytest.mark.slow),
+    ("full.ddim5", 32, 32, 5, 4.0, 0.35),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tag", "height", "width", "steps", "cfg", "scale"), RUNS)
 def test_a_run_equals_the_released_sampler(
     extension: ModuleType, golden: Any, networks: Any, record_property: Any,

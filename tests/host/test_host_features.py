@@ -76,6 +76,7 @@ def test_torch_compile_is_one_graph_that_is_not_rebuilt(
     assert counter.frame_count == 1
 
 
+@pytest.mark.slow
 def test_start_and_end_percent(model: Any, restorer: Any, scene: Scene) -> None:
     blind = {"face": None}
     whole = scene.sample(scene.patch(model, restorer, **blind), steps=4)
@@ -110,6 +111,7 @@ def test_a_clone_for_another_gpu_has_networks_of_its_own(
     assert close(scene.sample(copied), expected)
 
 
+@pytest.mark.slow
 def test_a_lora_hook_on_one_condition(model: Any, restorer: Any, scene: Scene) -> None:
     import comfy.hooks
 
@@ -164,6 +166,7 @@ def test_a_mask_keeps_the_latent(
     assert differs(out[..., 8:], latent[..., 8:])
 
 
+@pytest.mark.slow
 def test_the_sampler_of_the_schedule_continues_where_split_sigmas_stopped(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene
 ) -> None:

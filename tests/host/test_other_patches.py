@@ -111,6 +111,7 @@ def stock_node(module: str, name: str, **inputs: Any) -> Callable[[Any], Any]:
     return apply
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other",
     [

@@ -1,14 +1,12 @@
 """A real ComfyUI server runs the shipped workflows on full-size networks with seeded weights."""
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 import numpy as np
 import pytest
-from comfy_server import EXTENSION_FOLDER, Server, full_server
+from comfy_server import EXTENSION_FOLDER, Server
 from PIL import Image
 from shipped_workflows import NAMES, api_form, only, small, to_api, ui_form, untitled
 
@@ -18,14 +16,6 @@ NODES = {
     "RestorerIDLoader", "RestorerIDLQEncode", "RestorerIDFaceEmbed", "RestorerIDAutoScale",
     "RestorerIDApply", "RestorerIDSchedule", "RestorerIDColorFix",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server(
-    comfy_root: Path, faces_dir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    with full_server(comfy_root, faces_dir, tmp_path_factory.mktemp("comfy")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
