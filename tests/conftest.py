@@ -1,6 +1,7 @@
 """Fixtures that every test shares: golden files, real faces, a real ComfyUI when there is one."""
 import importlib.util
 import os
+import socket
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -86,3 +87,14 @@ def extension(comfy_root: Path) -> ModuleType:
     sys.modules[EXTENSION] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that connects to anything fails."""
+
+    def refuse(*args: object) -> None:
+        raise AssertionError(f"a test tried to connect to {args[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)

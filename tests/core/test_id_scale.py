@@ -1,6 +1,5 @@
 """Adaptive ID-scale: the formula, and MUSIQ on pyiqa's real network with seeded random weights."""
 import math
-import socket
 import sys
 from http.client import IncompleteRead
 from pathlib import Path
@@ -21,14 +20,7 @@ from restorerid_core.id_scale import (
     report,
 )
 
-
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch):
-    def refuse(*args):
-        raise AssertionError(f"a test tried to connect to {args[1:]}")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 @pytest.fixture(scope="session")

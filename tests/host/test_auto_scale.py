@@ -1,19 +1,11 @@
 """The MUSIQ auto-scale node, with seeded random weights in a temporary models/musiq."""
 import importlib
 import math
-import socket
 
 import pytest
 import torch
 
-
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch):
-    def refuse(*args):
-        raise AssertionError(f"a test tried to connect to {args[1:]}")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 @pytest.fixture(autouse=True)
