@@ -26,15 +26,13 @@ class RestorerIDModel:
     """What the RESTORERID socket carries.
 
     `adapter` holds an `Adapter` and `face_projector` a `FaceProjector`, in the file's dtype; `lora`
-    is the FaceID LoRA by the authors' keys, on the CPU; `path` is the file they came from; `uuid`
-    stands for this loading of it.
+    is the FaceID LoRA by the authors' keys, on the CPU; `uuid` stands for this loading of it.
     """
 
     adapter: comfy.model_patcher.ModelPatcher
     face_projector: comfy.model_patcher.ModelPatcher
     lora: dict[str, Tensor]
     config: ModelConfig
-    path: str
     uuid: UUID = field(default_factory=uuid4)
 
 
@@ -51,7 +49,6 @@ def load_model(path: str) -> RestorerIDModel:
         face_projector=_face_projector(file, path),
         lora=file.lora,
         config=file.config,
-        path=path,
     )
 
 

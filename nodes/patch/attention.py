@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...restorerid_core.config import ATTENTIONS
 from .names import KEY
+from .step import current_step
 
 
 @dataclass
@@ -46,7 +47,7 @@ class AttentionPatch:
                 q, k, v, heads, attn_precision=extra_options["attn_precision"],
                 transformer_options=extra_options,
             )  # fmt: skip
-        step, _ = extra_options[KEY]
+        step, _ = current_step(extra_options)
         if step is not None:
             out = out + step.id_attention(self.index, q, heads)
         for callback, kwargs in self.callbacks:

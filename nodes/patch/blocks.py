@@ -6,7 +6,7 @@ from typing import Any
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from torch import Tensor
 
-from .names import KEY
+from .step import current_step
 
 
 def resblock_handler(
@@ -14,7 +14,7 @@ def resblock_handler(
     *args: Any, **kwargs: Any,
 ) -> Tensor:  # fmt: skip
     """A ResBlock with SPADE before its skip is added and FIR after."""
-    step, blocks = transformer_options[KEY]
+    step, blocks = current_step(transformer_options)
     if step is None:
         return layer(x, emb)
     block = blocks[layer]

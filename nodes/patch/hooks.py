@@ -18,6 +18,7 @@ from ...restorerid_core.errors import RestorerIDError
 from .checks import check_hooks, check_strengths, check_window
 from .conds import LatentCond, SharedCond, TokensCond
 from .names import ACTIVE, ADAPTER, KEY, LQ, SCALE, TIMESTEP, TOKENS
+from .step import not_sampled
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,7 @@ class RestorerIDPatch:
         """DIFFUSION_MODEL: the step's conditioning, and each ResBlock's place in the network."""
         latent, tokens, scale = (kwargs.pop(name, None) for name in (LQ, TOKENS, SCALE))
         if latent is None:
-            raise RestorerIDError(
-                "The MODEL patched by RestorerID Apply was called without its conditions; the node "
-                "that samples it does not use ComfyUI's guiders, use a stock sampler node."
-            )
+            raise not_sampled()
         step = None
         identities = 1 if self.face is None else len(self.face.tokens)
         halves = 1 if tokens is None else len(tokens) // identities

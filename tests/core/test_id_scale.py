@@ -20,7 +20,7 @@ from restorerid_core.id_scale import (
     report,
 )
 
-pytestmark = pytest.mark.usefixtures("no_network")
+pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
 
 
 @pytest.fixture(scope="session")
@@ -43,15 +43,6 @@ def weights(pyiqa, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def images() -> torch.Tensor:
     return torch.rand(2, 3, 70, 100, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """On a busy machine, threads that wait for each other make MUSIQ ten times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Fixtures of the tests that need a real ComfyUI."""
 import importlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from comfy_server import Server, full_server
-from models import build_model, build_restorer
+from models import CLIP_CONFIG, build_model, build_restorer, load_image
 from sampling import Scene
+from torch import Tensor
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +28,13 @@ def patching(extension: ModuleType) -> ModuleType:
         importlib.import_module(f"{extension.__name__}.nodes.{name}")
     importlib.import_module(f"{extension.__name__}.restorerid_core.network.face_projector")
     return importlib.import_module(f"{extension.__name__}.nodes.patch")
+
+
+@pytest.fixture
+def error(extension: ModuleType) -> type[Exception]:
+    """RestorerIDError, as the loaded extension has it."""
+    module = importlib.import_module(f"{extension.__name__}.restorerid_core.errors")
+    return module.RestorerIDError
 
 
 @pytest.fixture
@@ -55,3 +64,60 @@ def server(
     """A running ComfyUI with full-size seeded models and a person's photos."""
     with full_server(comfy_root, faces_dir, tmp_path_factory.mktemp("comfy")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def clip_vision(comfy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    import comfy.clip_vision
+
+    file = tmp_path_factory.mktemp("clip") / "config.json"
+    file.write_text(json.dumps(CLIP_CONFIG))
+    clip = comfy.clip_vision.ClipVisionModel(str(file))
+    generator = torch.Generator().manual_seed(0)
+    clip.load_sd(
+        {
+            key: torch.randn(value.shape, generator=generator) * 0.05
+            for key, value in clip.get_sd().items()
+        }
+    )
+    return clip
+
+
+@pytest.fixture(scope="module")
+def face_embed(extension: ModuleType) -> Any:
+    return importlib.import_module(f"{extension.__name__}.nodes.face_embed").RestorerIDFaceEmbed
+
+
+@pytest.fixture
+def model_folder(comfy_root: Path, monkeypatch: pytest.MonkeyPatch):
+    """Registers a folder as ComfyUI's only place of insightface models."""
+    import folder_paths
+
+    def register(path: Path) -> None:
+        monkeypatch.setitem(
+            folder_paths.folder_names_and_paths, "insightface", ([str(path)], {".onnx"})
+        )
+
+    monkeypatch.setattr(folder_paths, "models_dir", str(comfy_root / "no models here"))
+    return register
+
+
+@pytest.fixture
+def embed(face_embed: Any, clip_vision: Any, restorer: Any, faces_dir: Path, model_folder: Any):
+    """Runs the node on (B, H, W, C) with its defaults, some replaced."""
+    model_folder(faces_dir)
+
+    def run(image: Tensor, **changes: Any) -> tuple[Any, Tensor]:
+        inputs = {
+            "restorerid": restorer, "clip_vision": clip_vision, "image": image,
+            "face": "largest", "face_index": 0, "combine": "average", "face_models": "auto",
+        }  # fmt: skip
+        return face_embed.execute(**{**inputs, **changes}).result
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def two_people(faces_dir: Path) -> Tensor:
+    """(2, 512, 512, 3): references of two people."""
+    return torch.cat([load_image(faces_dir / f"samples/{person}-ref1.png") for person in "12"])

@@ -3,10 +3,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from adapter_files import adapter_shapes, scaled
 from helpers import seeded_state_dict
+from PIL import Image
 from safetensors.torch import save_file
+from torch import Tensor
 
 UNET = "model.diffusion_model."
 FULL_WIDTH = 320
@@ -19,6 +22,13 @@ SD15 = {
     "use_linear_in_transformer": False, "use_temporal_attention": False,
     "use_temporal_resblock": False,
 }  # fmt: skip
+
+CLIP_CONFIG = {
+    "hidden_act": "gelu", "hidden_size": 1280, "image_size": 224, "intermediate_size": 320,
+    "layer_norm_eps": 1e-05, "model_type": "clip_vision_model", "num_attention_heads": 16,
+    "num_channels": 3, "num_hidden_layers": 2, "patch_size": 14, "projection_dim": 64,
+}  # fmt: skip
+"""As wide as ViT-H, with two layers."""
 
 
 def build_model(width: int = 32, dtype: torch.dtype = torch.float32,
@@ -51,8 +61,14 @@ def adapter_weights(width: int = 32) -> dict[str, torch.Tensor]:
     return seeded_state_dict(adapter_shapes(scaled(width, lq_width=lq, lq_channels=lq)))
 
 
-def build_restorer(extension: ModuleType, folder: Path, width: int = 32) -> Any:
+def build_restorer(extension: ModuleType, folder: Path, width: int = 32,
+                   dtype: torch.dtype = torch.float32) -> Any:  # fmt: skip
     """The adapter for `build_model(width)`, through a slim file in `folder` and its loader."""
     path = folder / f"adapter_{width}.safetensors"
-    save_file(adapter_weights(width), path)
+    save_file({k: v.to(dtype) for k, v in adapter_weights(width).items()}, path)
     return extension.nodes.model.load_model(str(path))
+
+
+def load_image(path: Path) -> Tensor:
+    """(1, H, W, C) in [0, 1], as LoadImage gives it."""
+    return torch.from_numpy(np.asarray(Image.open(path)).astype(np.float32) / 255)[None]

@@ -5,26 +5,12 @@ import math
 import pytest
 import torch
 
-pytestmark = pytest.mark.usefixtures("no_network")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """On a busy machine, threads that wait for each other make MUSIQ ten times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
 
 
 @pytest.fixture(scope="module")
 def auto_scale(extension):
     return importlib.import_module(".nodes.auto_scale", extension.__name__)
-
-
-@pytest.fixture
-def error(extension):
-    return importlib.import_module(".restorerid_core.errors", extension.__name__).RestorerIDError
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,6 @@ def node(extension):
     return importlib.import_module(".nodes.color_fix", extension.__name__).RestorerIDColorFix
 
 
-@pytest.fixture
-def error(extension):
-    return importlib.import_module(".restorerid_core.errors", extension.__name__).RestorerIDError
-
-
 def photo(batch: int, height: int, width: int, channels: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return 0.3 + 0.4 * torch.rand(batch, height, width, channels, generator=generator)

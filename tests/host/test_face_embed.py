@@ -1,120 +1,14 @@
 """RestorerIDFaceEmbed with ComfyUI's CLIP vision (1280 wide, two layers) and memory manager."""
-import json
 import logging
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from helpers import relative_error, seeded_state_dict
-from PIL import Image
+from helpers import relative_error
+from models import build_restorer, load_image
 from torch import Tensor
-
-CLIP_CONFIG = {
-    "hidden_act": "gelu", "hidden_size": 1280, "image_size": 224, "intermediate_size": 320,
-    "layer_norm_eps": 1e-05, "model_type": "clip_vision_model", "num_attention_heads": 16,
-    "num_channels": 3, "num_hidden_layers": 2, "patch_size": 14, "projection_dim": 64,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def clip_vision(comfy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    import comfy.clip_vision
-
-    file = tmp_path_factory.mktemp("clip") / "config.json"
-    file.write_text(json.dumps(CLIP_CONFIG))
-    clip = comfy.clip_vision.ClipVisionModel(str(file))
-    generator = torch.Generator().manual_seed(0)
-    clip.load_sd(
-        {
-            key: torch.randn(value.shape, generator=generator) * 0.05
-            for key, value in clip.get_sd().items()
-        }
-    )
-    return clip
-
-
-@pytest.fixture(scope="module")
-def transformers_clip(clip_vision: Any) -> Any:
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    config = {k: v for k, v in CLIP_CONFIG.items() if k != "model_type"}
-    model = CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
-    missing, _ = model.load_state_dict(clip_vision.get_sd(), strict=False)
-    assert not [key for key in missing if "position_ids" not in key]
-    return model.eval()
-
-
-@pytest.fixture(scope="module")
-def node(extension: ModuleType) -> Any:
-    return import_module(f"{extension.__name__}.nodes.face_embed").RestorerIDFaceEmbed
-
-
-def build_restorerid(extension: ModuleType, dtype: torch.dtype = torch.float32) -> Any:
-    """What the node uses of RESTORERID: the face projector's patcher, with the golden weights."""
-    import comfy.model_management
-    import comfy.model_patcher
-    import comfy.ops
-
-    module = import_module(f"{extension.__name__}.restorerid_core.network.face_projector")
-    network = module.FaceProjector(operations=comfy.ops.manual_cast, dtype=dtype)
-    prefix = "Adapter.image_proj_model."
-    weights = seeded_state_dict({prefix + k: v.shape for k, v in network.state_dict().items()})
-    network.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items()})
-    patcher = comfy.model_patcher.CoreModelPatcher(
-        network.eval(),
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
-    return SimpleNamespace(face_projector=patcher)
-
-
-@pytest.fixture(scope="module")
-def restorerid(extension: ModuleType) -> Any:
-    return build_restorerid(extension)
-
-
-@pytest.fixture
-def model_folder(comfy_root: Path, monkeypatch: pytest.MonkeyPatch):
-    """Registers a folder as ComfyUI's only place of insightface models."""
-    import folder_paths
-
-    def register(path: Path) -> None:
-        monkeypatch.setitem(
-            folder_paths.folder_names_and_paths, "insightface", ([str(path)], {".onnx"})
-        )
-
-    monkeypatch.setattr(folder_paths, "models_dir", str(comfy_root / "no models here"))
-    return register
-
-
-@pytest.fixture
-def embed(node: Any, clip_vision: Any, restorerid: Any, faces_dir: Path, model_folder: Any):
-    """Runs the node on (B, H, W, C) with its defaults, some replaced."""
-    model_folder(faces_dir)
-
-    def run(image: Tensor, **changes: Any) -> tuple[Any, Tensor]:
-        inputs = {
-            "restorerid": restorerid, "clip_vision": clip_vision, "image": image,
-            "face": "largest", "face_index": 0, "combine": "average", "face_models": "auto",
-        }  # fmt: skip
-        return node.execute(**{**inputs, **changes}).result
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def two_people(faces_dir: Path) -> Tensor:
-    """(2, 512, 512, 3): references of two people."""
-    return torch.cat([load(faces_dir / f"samples/{person}-ref1.png") for person in "12"])
-
-
-def load(path: Path) -> Tensor:
-    """(1, H, W, C) in [0, 1], as LoadImage gives it."""
-    return torch.from_numpy(np.asarray(Image.open(path)).astype(np.float32) / 255)[None]
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -124,9 +18,9 @@ def cosine(a: Tensor, b: Tensor) -> float:
 # The node
 
 
-def test_schema(node: Any, faces_dir: Path, model_folder: Any):
+def test_schema(face_embed: Any, faces_dir: Path, model_folder: Any):
     model_folder(faces_dir)
-    schema = node.GET_SCHEMA()
+    schema = face_embed.GET_SCHEMA()
     assert schema.node_id == "RestorerIDFaceEmbed"
     assert schema.display_name == "RestorerID FaceID Embedder"
     assert schema.category == "RestorerID"
@@ -135,12 +29,12 @@ def test_schema(node: Any, faces_dir: Path, model_folder: Any):
 
 
 def test_models_added_later_are_offered_without_restart(
-    node: Any, faces_dir: Path, model_folder: Any, tmp_path: Path
+    face_embed: Any, faces_dir: Path, model_folder: Any, tmp_path: Path
 ):
     model_folder(tmp_path)
 
     def options() -> list[str]:
-        return node.INPUT_TYPES()["required"]["face_models"][1]["options"]
+        return face_embed.INPUT_TYPES()["required"]["face_models"][1]["options"]
 
     assert options() == ["auto"]
     (tmp_path / "models").mkdir()
@@ -167,56 +61,6 @@ def test_aligned_faces_are_rgb(embed: Any, two_people: Tensor):
     assert (skin - photo.mean((0, 1))).abs().max() < 0.1
 
 
-def test_clip_gets_the_bgr_crop_exactly(
-    embed: Any, extension: ModuleType, clip_vision: Any, transformers_clip: Any, two_people: Tensor
-):
-    """ComfyUI's preprocessing of a 224-pixel crop equals transformers', in BGR order."""
-    import comfy.utils
-    from transformers import CLIPImageProcessor
-
-    _, aligned = embed(two_people, combine="one per image")
-    rgb = (aligned * 255).round().byte().numpy()
-    prepare = CLIPImageProcessor(do_resize=False, do_center_crop=False)
-    hidden = {}
-    for order, pixels in (("bgr", rgb[..., ::-1].copy()), ("rgb", rgb)):
-        values = prepare(list(pixels), return_tensors="pt", input_data_format="channels_last")
-        out = transformers_clip(**values, output_hidden_states=True)
-        hidden[order] = out.hidden_states[-2].detach()
-    with torch.no_grad():
-        features = import_module(f"{extension.__name__}.nodes.face_features")
-        ours = features.clip_hidden(clip_vision, aligned.flip(-1), comfy.utils.ProgressBar(2))
-    assert ours.shape == (2, 257, 1280)
-    assert relative_error(ours, hidden["bgr"]) < 1e-5
-    assert relative_error(ours, hidden["rgb"]) > 1e-2
-
-
-def test_tokens_are_the_projection_of_embedding_and_bgr_features(
-    embed: Any, restorerid: Any, transformers_clip: Any, two_people: Tensor
-):
-    identity, aligned = embed(two_people, combine="one per image")
-    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073])
-    std = torch.tensor([0.26862954, 0.26130258, 0.27577711])
-    pixels = ((aligned.flip(-1) - mean) / std).movedim(-1, 1)
-    with torch.no_grad():
-        hidden = transformers_clip(pixels, output_hidden_states=True).hidden_states[-2]
-        tokens = restorerid.face_projector.model(identity.embedding, hidden)
-    assert identity.tokens.shape == (2, 4, 768)
-    assert relative_error(identity.tokens, tokens) < 1e-5
-
-
-def test_unconditional_tokens_come_from_zero_pixels(
-    embed: Any, clip_vision: Any, restorerid: Any, transformers_clip: Any, two_people: Tensor
-):
-    identity, _ = embed(two_people[:1])
-    with torch.no_grad():
-        out = transformers_clip(torch.zeros(1, 3, 224, 224), output_hidden_states=True)
-        hidden = out.hidden_states[-2]
-        black = clip_vision.encode_image(torch.zeros(1, 224, 224, 3))["penultimate_hidden_states"]
-        tokens = restorerid.face_projector.model(torch.zeros(1, 512), hidden)
-    assert relative_error(identity.uncond_tokens, tokens) < 1e-5
-    assert relative_error(black, hidden) > 1e-2
-
-
 def test_combinations_of_two_people(embed: Any, two_people: Tensor):
     one, two = (embed(photo[None])[0] for photo in two_people)
     each = embed(two_people, combine="one per image")[0]
@@ -238,9 +82,10 @@ def test_a_batch_of_one_face_makes_the_identity_of_one(embed: Any, two_people: T
 
 
 def test_an_adapter_file_of_half_precision_works(
-    embed: Any, extension: ModuleType, two_people: Tensor
+    embed: Any, extension: ModuleType, two_people: Tensor, tmp_path: Path
 ):
-    half = embed(two_people, restorerid=build_restorerid(extension, torch.float16))[0]
+    restorer = build_restorer(extension, tmp_path, dtype=torch.float16)
+    half = embed(two_people, restorerid=restorer)[0]
     assert half.tokens.dtype == half.uncond_tokens.dtype == torch.float32
     assert 0 < relative_error(half.tokens, embed(two_people)[0].tokens) < 1e-2
 
@@ -248,7 +93,7 @@ def test_an_adapter_file_of_half_precision_works(
 def test_grey_and_rgba_photos_work(embed: Any, faces_dir: Path, two_people: Tensor):
     grey = embed(two_people[1:].mean(-1, keepdim=True))[0]
     assert cosine(grey.embedding, embed(two_people[1:])[0].embedding) > 0.6
-    rgba = load(faces_dir / "samples/8-ref1.png")
+    rgba = load_image(faces_dir / "samples/8-ref1.png")
     assert rgba.shape[-1] == 4
     opaque = embed(rgba)[0]
     assert relative_error(opaque.tokens, embed(rgba[..., :3])[0].tokens) < 1e-6
@@ -258,10 +103,10 @@ def test_one_of_several_faces_is_logged(
     embed: Any, faces_dir: Path, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.INFO):
-        leftmost = embed(load(faces_dir / "solvay_1927.jpg"), face="leftmost")[0]
+        leftmost = embed(load_image(faces_dir / "solvay_1927.jpg"), face="leftmost")[0]
     took = "reference image 1 of 1 shows 29 faces; 'leftmost' took the one of 85x105 px at (140, "
     assert took in caplog.text
-    first = embed(load(faces_dir / "solvay_1927.jpg"), face="by index", face_index=0)[0]
+    first = embed(load_image(faces_dir / "solvay_1927.jpg"), face="by index", face_index=0)[0]
     assert torch.equal(leftmost.tokens, first.tokens)
 
 

@@ -8,11 +8,6 @@ from models import build_model
 from sampling import Scene, conditions, sample_with
 
 
-@pytest.fixture
-def error(extension: ModuleType, patching: ModuleType) -> type[Exception]:
-    return extension.restorerid_core.errors.RestorerIDError
-
-
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -145,6 +140,21 @@ def test_a_call_outside_of_the_guiders(
         scene.sample(patched)
 
 
+def test_a_call_without_the_wrappers(
+    model: Any, restorer: Any, scene: Scene, error: Any
+) -> None:
+    """A node that runs the network itself, with the MODEL's options but not its wrappers."""
+    import comfy.model_management
+
+    patched = scene.patch(model, restorer)
+    comfy.model_management.load_models_gpu([patched])
+    with pytest.raises(error, match="was called without its conditions"):
+        patched.model.apply_model(
+            scene.noise, torch.ones(1), c_crossattn=scene.text[:1],
+            transformer_options=patched.model_options["transformer_options"],
+        )  # fmt: skip
+
+
 def test_sigmas_of_another_schedule(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
 ) -> None:
@@ -232,58 +242,3 @@ def test_linked_percent_that_never_acts(
 ) -> None:
     with pytest.raises(error, match=r"start_percent is 0\.7 and end_percent 0\.2"):
         scene.patch(model, restorer, start=0.7, end=0.2)
-
-
-class VaeStub:
-    """A VAE of `channels` latent channels that gives `value` everywhere."""
-
-    def __init__(self, channels: int = 4, value: float = 0.5):
-        self.latent_channels, self.value = channels, value
-
-    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        batch, height, width, _ = pixels.shape
-        return torch.full((batch, self.latent_channels, height // 8, width // 8), self.value)
-
-
-def test_lq_encode_gives_condition_latent_and_prepared_image(
-    extension: ModuleType, patching: ModuleType, restorer: Any
-) -> None:
-    image = torch.rand(2, 300, 203, 3)
-    lq, latent, prepared = extension.nodes.lq_encode.RestorerIDLQEncode.execute(
-        restorer, VaeStub(), image, 0
-    ).args
-    assert lq.latent.shape == latent["samples"].shape == (2, 4, 38, 26)
-    assert torch.allclose(lq.latent, torch.tensor(0.5 * 0.18215))
-    assert not latent["samples"].any()
-    assert torch.equal(prepared, image)
-
-
-@pytest.mark.parametrize("channels", [1, 4])
-def test_lq_encode_takes_grey_and_rgba(
-    extension: ModuleType, patching: ModuleType, restorer: Any, channels: int
-) -> None:
-    image = torch.rand(1, 64, 64, channels)
-    node = extension.nodes.lq_encode.RestorerIDLQEncode
-    prepared = node.execute(restorer, VaeStub(), image, 0).args[2]
-    assert torch.equal(prepared, image[..., :3].expand(-1, -1, -1, 3))
-
-
-@pytest.mark.parametrize(
-    ("vae", "image", "sentence"),
-    [
-        (VaeStub(16), torch.rand(1, 64, 64, 3), "The VAE has 16 latent channels"),
-        (VaeStub(value=float("nan")), torch.rand(1, 64, 64, 3), "not finite for the LQ image"),
-        (None, torch.rand(1, 64, 64, 3), "The VAE is missing, for the checkpoint holds none"),
-        (VaeStub(), torch.rand(0, 64, 64, 3), "`image` is an empty batch"),
-        (VaeStub(), torch.full((1, 64, 64, 3), float("nan")), "`image` has NaN or infinite"),
-        (VaeStub(), torch.rand(1, 4, 4, 3), "`image` is 4x4 px; expected at least 16 px"),
-        (VaeStub(), torch.rand(1, 64, 64, 2), "`image` has 2 channels"),
-        (VaeStub(), torch.rand(1, 64, 64, 3) * 65535, "`image` has values from"),
-    ],
-)
-def test_lq_encode_refuses(
-    extension: ModuleType, patching: ModuleType, restorer: Any, error: Any, vae: Any,
-    image: torch.Tensor, sentence: str,
-) -> None:  # fmt: skip
-    with pytest.raises(error, match=sentence):
-        extension.nodes.lq_encode.RestorerIDLQEncode.execute(restorer, vae, image, 64)

@@ -1,0 +1,61 @@
+"""RestorerID LQ Spatial Encoder: what it gives and what it refuses."""
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+
+class VaeStub:
+    """A VAE of `channels` latent channels that gives `value` everywhere."""
+
+    def __init__(self, channels: int = 4, value: float = 0.5):
+        self.latent_channels, self.value = channels, value
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        batch, height, width, _ = pixels.shape
+        return torch.full((batch, self.latent_channels, height // 8, width // 8), self.value)
+
+
+def test_lq_encode_gives_condition_latent_and_prepared_image(
+    extension: ModuleType, patching: ModuleType, restorer: Any
+) -> None:
+    image = torch.rand(2, 300, 203, 3)
+    lq, latent, prepared = extension.nodes.lq_encode.RestorerIDLQEncode.execute(
+        restorer, VaeStub(), image, 0
+    ).args
+    assert lq.latent.shape == latent["samples"].shape == (2, 4, 38, 26)
+    assert torch.allclose(lq.latent, torch.tensor(0.5 * 0.18215))
+    assert not latent["samples"].any()
+    assert torch.equal(prepared, image)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_lq_encode_takes_grey_and_rgba(
+    extension: ModuleType, patching: ModuleType, restorer: Any, channels: int
+) -> None:
+    image = torch.rand(1, 64, 64, channels)
+    node = extension.nodes.lq_encode.RestorerIDLQEncode
+    prepared = node.execute(restorer, VaeStub(), image, 0).args[2]
+    assert torch.equal(prepared, image[..., :3].expand(-1, -1, -1, 3))
+
+
+@pytest.mark.parametrize(
+    ("vae", "image", "sentence"),
+    [
+        (VaeStub(16), torch.rand(1, 64, 64, 3), "The VAE has 16 latent channels"),
+        (VaeStub(value=float("nan")), torch.rand(1, 64, 64, 3), "not finite for the LQ image"),
+        (None, torch.rand(1, 64, 64, 3), "The VAE is missing, for the checkpoint holds none"),
+        (VaeStub(), torch.rand(0, 64, 64, 3), "`image` is an empty batch"),
+        (VaeStub(), torch.full((1, 64, 64, 3), float("nan")), "`image` has NaN or infinite"),
+        (VaeStub(), torch.rand(1, 4, 4, 3), "`image` is 4x4 px; expected at least 16 px"),
+        (VaeStub(), torch.rand(1, 64, 64, 2), "`image` has 2 channels"),
+        (VaeStub(), torch.rand(1, 64, 64, 3) * 65535, "`image` has values from"),
+    ],
+)
+def test_lq_encode_refuses(
+    extension: ModuleType, patching: ModuleType, restorer: Any, error: Any, vae: Any,
+    image: torch.Tensor, sentence: str,
+) -> None:  # fmt: skip
+    with pytest.raises(error, match=sentence):
+        extension.nodes.lq_encode.RestorerIDLQEncode.execute(restorer, vae, image, 64)
