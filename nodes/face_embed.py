@@ -1,10 +1,8 @@
 """FaceID embedder: the identity of the person on reference photos."""
 import logging
-from pathlib import Path
 from typing import Any
 
 import comfy.utils
-import folder_paths
 import torch
 from comfy_api.latest import io
 from torch import Tensor
@@ -18,7 +16,7 @@ from ..restorerid_core.faces.detect import (
     load_analyzer,
 )
 from ..restorerid_core.faces.identity import COMBINATIONS, build_identity
-from ..restorerid_core.faces.packs import AUTO, find_pack, pack_folders
+from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.images import check_image, to_rgb
 from .face_features import (
     clip_hidden,
@@ -27,6 +25,7 @@ from .face_features import (
     steps,
     unconditional_hidden,
 )
+from .face_models import face_model_roots, face_models_input
 from .model import RestorerIDModel
 from .types import CATEGORY, FaceType, RestorerIDType
 
@@ -39,8 +38,6 @@ MIN_SIDE = 32
 class RestorerIDFaceEmbed(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        # ComfyUI asks for the schema anew for each refresh and each queued prompt.
-        packs = dict.fromkeys(folder.name for folder in pack_folders(face_model_roots()))
         return io.Schema(
             node_id="RestorerIDFaceEmbed",
             display_name="RestorerID FaceID Embedder",
@@ -79,13 +76,7 @@ class RestorerIDFaceEmbed(io.ComfyNode):
                     "by side: one identity that keeps each photo's details. one per image: one "
                     "identity for each photo, to restore a batch of different people.",
                 ),
-                io.Combo.Input(
-                    "face_models",
-                    options=[AUTO, *packs],
-                    default=AUTO,
-                    tooltip="Folder in models/insightface/models. auto prefers buffalo_l, with "
-                    "which the adapter was trained; others give another identity space.",
-                ),
+                face_models_input(),
             ],
             outputs=[
                 FaceType.Output("face_id", display_name="face", tooltip="For RestorerID Apply."),
@@ -119,13 +110,6 @@ class RestorerIDFaceEmbed(io.ComfyNode):
             combine,
         )
         return io.NodeOutput(identity, crops.flip(-1))
-
-
-def face_model_roots() -> list[Path]:
-    """Folders for insightface's models: those the user registered, and ComfyUI's own."""
-    registered = folder_paths.folder_names_and_paths.get("insightface", ([], set()))[0]
-    folders = [*registered, Path(folder_paths.models_dir, "insightface")]
-    return list(dict.fromkeys(map(Path, folders)))
 
 
 def find_faces(

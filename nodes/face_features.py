@@ -1,6 +1,6 @@
 """CLIP features and ID tokens of aligned faces, with ComfyUI's models."""
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import comfy.model_management
 import comfy.model_patcher
@@ -10,6 +10,7 @@ from torch import Tensor
 from ..restorerid_core.errors import RestorerIDError
 
 CLIP_WIDTH = 1280
+T = TypeVar("T")
 
 
 def require_vit_h(clip_vision: Any) -> None:
@@ -58,7 +59,7 @@ def projector(patcher: comfy.model_patcher.ModelPatcher) -> Callable[[Tensor, Te
     return project
 
 
-def steps(items: Iterable[Tensor], progress: Any) -> Iterator[Tensor]:
+def steps(items: Iterable[T], progress: Any) -> Iterator[T]:
     """The items, with a step of the progress bar each; stops when the user cancels."""
     for item in items:
         comfy.model_management.throw_exception_if_processing_interrupted()

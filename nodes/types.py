@@ -14,3 +14,9 @@ FaceType = io.Custom("RESTORERID_FACE")
 
 ScaleType = io.Custom("RESTORERID_SCALE")
 """A `tuple[float, ...]`: one ID-scale per image."""
+
+CropsType = io.Custom("RESTORERID_CROPS")
+"""A `restorerid_core.faces.crop.FaceCrops`: aligned faces of one photo and how to put them back."""
+
+ReferencesType = io.Custom("RESTORERID_REFERENCES")
+"""A `tuple[restorerid_core.faces.person.Person, ...]`: names and reference photos."""

@@ -3,6 +3,7 @@
 The quality score is MUSIQ with its KonIQ weights, by pyiqa, which is imported only when it is used.
 """
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from http.client import HTTPException
@@ -17,6 +18,8 @@ from .errors import RestorerIDError
 ALPHA, BETA = 9.5, 10.0
 MINIMUM, MAXIMUM = 0.0, 2.0
 """The range that the paper scans; the formula reaches 2 only at a score below 2.6."""
+SWEEP_MAXIMUM, SWEEP_COUNT = 3.0, 64
+"""The highest value and the number of values of a sweep."""
 WEIGHTS = "musiq_koniq_ckpt-e95806b9.pth"
 
 
@@ -54,6 +57,46 @@ def adaptive_id_scale(
             "exchange them."
         )
     return tuple(min(max(id_scale(score, alpha, beta), minimum), maximum) for score in scores)
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """The ID-scales of a sweep, in the order written: `0, 0.5 1; 1.5-3:0.5`.
+
+    Commas, semicolons and blanks separate; `start-stop:step` is a range, up to and with its stop.
+
+    Raises:
+        RestorerIDError: no value, more than 64, or something that is not a number from 0 to 3.
+    """
+    joined = re.sub(r"\s*([-:])\s*", r"\1", text)  # "0 - 2 : 0.5" is one range
+    scales: list[float] = []
+    for part in filter(None, re.split(r"[,;\s]+", joined)):
+        scales += _scale_range(part)
+        if len(scales) > SWEEP_COUNT:
+            raise RestorerIDError(
+                f"`values` holds more than {SWEEP_COUNT} ID-scales, and each is a run of the "
+                "graph; expected fewer: remove some, or enlarge the step of a range."
+            )
+    if not scales:
+        raise RestorerIDError(
+            "`values` holds no number; expected ID-scales such as 0, 0.5, 1: enter at least one."
+        )
+    return tuple(scales)
+
+
+def _scale_range(part: str) -> list[float]:
+    number = r"(\d+\.?\d*|\.\d+)"
+    found = re.fullmatch(f"{number}(?:-{number}:{number})?", part)
+    start, stop, step = (float(group or 0) for group in found.groups()) if found else (-1.0, 0, 0)
+    if found and not found[2]:
+        stop, step = start, 1.0
+    if not (0 <= start <= stop <= SWEEP_MAXIMUM and step > 0):
+        raise RestorerIDError(
+            f"`values` holds '{part}'; expected numbers from 0 to {SWEEP_MAXIMUM:g} with a decimal "
+            "point, such as 0, 0.5, 1, or ranges start-stop:step, such as 0-2:0.5: correct it."
+        )
+    # The tiny addition keeps a stop that rounding would miss, as in 0-0.3:0.1.
+    count = int(min((stop - start) / step + 1e-6, SWEEP_COUNT)) + 1
+    return [round(start + index * step, 6) for index in range(count)]
 
 
 def report(

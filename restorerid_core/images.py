@@ -130,6 +130,15 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return image.clamp(0, 1)
 
 
+def at_most(image: Tensor, side: int) -> Tensor:
+    """(B, C, H, W), made smaller where its longer side exceeds `side` px."""
+    longer = max(image.shape[-2:])
+    if longer <= side:
+        return image
+    return resize(image, (round(image.shape[-2] * side / longer) or 1,
+                          round(image.shape[-1] * side / longer) or 1))  # fmt: skip
+
+
 def match_size(image: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
     """Brings a restored image and its source to one size.
 

@@ -1,7 +1,8 @@
 """Face detection (SCRFD) and identity embeddings (ArcFace) with insightface's models."""
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, align_face
 from .packs import FacePack
+from .views import View, tile_views, turned_view, whole_view
 
 EMBEDDING_DIM = 512
 # The release ran its detector at this size; landmarks, and so crop and embedding, depend on it.
@@ -21,26 +23,46 @@ MARGINS = (0.0, 0.5, 0.75, 1.5)
 PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
 
 
-@dataclass(frozen=True, eq=False)
-class DetectedFace:
-    """One face, in pixels of the photo.
+SAME_FACE = 0.3
+"""Boxes that overlap more than this (intersection over union) are the same face."""
 
-    `bbox` is (4,): left, top, right, bottom; `landmarks` (5, 2): eyes, nose, mouth corners;
-    `score` the detector's confidence; `embedding` (512,) ArcFace at unit length.
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """Where a face is, in pixels of the photo.
+
+    `bbox` is (4,): left, top, right, bottom; `landmarks` (5, 2): eyes, nose, mouth corners, the
+    person's right side first; `score` the detector's confidence.
     """
 
     bbox: np.ndarray
     landmarks: np.ndarray
     score: float
-    embedding: np.ndarray
 
     @property
     def center(self) -> np.ndarray:
         return (self.bbox[:2] + self.bbox[2:]) / 2
 
     @property
+    def size(self) -> np.ndarray:
+        """Width and height in pixels."""
+        return self.bbox[2:] - self.bbox[:2]
+
+    @property
     def area(self) -> float:
-        return float(np.prod(self.bbox[2:] - self.bbox[:2]))
+        return float(np.prod(self.size))
+
+
+@dataclass(frozen=True, eq=False)
+class DetectedFace(Detection):
+    """A face and whose it is.
+
+    `embedding` is (512,), ArcFace at unit length; `norm` the length that the recogniser gave it,
+    which is smaller for a face that is hard to tell (used as quality by AdaFace, arXiv 2204.00964).
+    """
+
+    embedding: np.ndarray
+    norm: float
 
 
 class FaceAnalyzer:
@@ -61,28 +83,62 @@ class FaceAnalyzer:
         self.size = _input_size(self.detector)
 
     def analyze(self, photo: np.ndarray) -> list[DetectedFace]:
-        """The faces of an (H, W, 3) uint8 BGR photo, highest score first; none gives []."""
+        """The faces of a portrait, (H, W, 3) uint8 BGR, highest score first; none gives []."""
         for margin in MARGINS:
-            canvas, scale, offset = _on_canvas(photo, self.size, margin)
-            boxes, landmarks = self.detector.detect(canvas, input_size=self.size)
-            if len(boxes):
-                points = (landmarks - offset) / scale
-                corners = (boxes[:, :4].reshape(-1, 2, 2) - offset) / scale
-                return [
-                    DetectedFace(corner.ravel(), point, float(score), self._embed(photo, point))
-                    for corner, point, score in zip(corners, points, boxes[:, 4], strict=True)
-                ]
+            if found := self._detect(whole_view(photo, self.size, margin)):
+                return [self._describe(photo, face) for face in found]
         return []
 
-    def _embed(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        crop = align_face(photo, landmarks, ARCFACE_FACE)
+    def find_all(self, photo: np.ndarray) -> list[DetectedFace]:
+        """The faces of a whole photograph, (H, W, 3) uint8 BGR, highest score first.
+
+        It is shown upright, turned by 90, 180 and 270 degrees, and, when it is large, in tiles.
+        """
+        turned = [self._detect(turned_view(photo, self.size, turns)) for turns in range(4)]
+        upright = max(range(4), key=lambda turns: sum(face.score for face in turned[turns]))
+        tiles = [self._detect(view) for view in tile_views(photo, self.size, upright)]
+        found = _without_doubles(chain.from_iterable(turned + tiles))
+        return [self._describe(photo, face) for face in found] or self.analyze(photo)
+
+    def _detect(self, view: View) -> list[Detection]:
+        """What is seen on a view, except for faces that its edges cut."""
+        boxes, landmarks = self.detector.detect(view.canvas, input_size=self.size)
+        if not len(boxes):
+            return []
+        points, corners = view.points(landmarks), view.boxes(boxes[:, :4])
+        return [
+            Detection(corners[i], points[i], float(boxes[i, 4]))
+            for i in np.flatnonzero(view.whole(corners))
+        ]
+
+    def _describe(self, photo: np.ndarray, face: Detection) -> DetectedFace:
+        crop = align_face(photo, face.landmarks, ARCFACE_FACE)
         embedding = self.recognizer.get_feat(crop).ravel()
         if embedding.size != EMBEDDING_DIM:
             raise RestorerIDError(
                 f"the face recognition model {self.recognizer_file} gives {embedding.size} numbers "
                 f"for a face, expected {EMBEDDING_DIM}: use w600k_r50.onnx of buffalo_l."
             )
-        return embedding / np.linalg.norm(embedding)
+        norm = float(np.linalg.norm(embedding))
+        return DetectedFace(face.bbox, face.landmarks, face.score, embedding / norm, norm)
+
+
+def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of a box (4,) with each of (n, 4)."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return common / (np.prod(box[2:] - box[:2]) + areas - common)
+
+
+def _without_doubles(found: Iterable[Detection]) -> list[Detection]:
+    """Each face once, as it was seen best; highest score first."""
+    kept: list[Detection] = []
+    for face in sorted(found, key=lambda face: -face.score):
+        boxes = np.array([other.bbox for other in kept]).reshape(-1, 4)
+        if (overlap(face.bbox, boxes) < SAME_FACE).all():
+            kept.append(face)
+    return kept
 
 
 @lru_cache(maxsize=1)
@@ -132,21 +188,3 @@ def _not_installed(package: str) -> RestorerIDError:
         f"run `python -m pip install {package}` with the Python that runs ComfyUI."
     )
 
-
-def _on_canvas(
-    photo: np.ndarray, size: tuple[int, int], margin: float
-) -> tuple[np.ndarray, float, int]:
-    """The photo on black at detector size; a canvas point is photo point · scale + offset.
-
-    Without a margin the photo lies at the top left, exactly as insightface places it.
-    """
-    import cv2
-
-    height, width = photo.shape[:2]
-    border = margin * max(height, width)
-    scale = min(size[0] / (width + 2 * border), size[1] / (height + 2 * border))
-    small = cv2.resize(photo, (max(1, int(width * scale)), max(1, int(height * scale))))
-    offset = int(border * scale)
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    canvas[offset : offset + small.shape[0], offset : offset + small.shape[1]] = small
-    return canvas, scale, offset

@@ -1,5 +1,5 @@
 """One identity, or several, from one or more reference faces."""
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ def build_identity(
     uncond_clip_hidden: Tensor,
     project: Callable[[Tensor, Tensor], Tensor],
     combine: str = AVERAGE,
+    weights: Tensor | None = None,
 ) -> FaceIdentity:
     """ID tokens of n references.
 
@@ -35,15 +36,26 @@ def build_identity(
         uncond_clip_hidden: (1, 257, 1280), those of an all-zero normalised pixel tensor.
         project: a `FaceProjector`, (B, 512) and (B, 257, 1280) to (B, T, 768).
         combine: one of `COMBINATIONS`.
+        weights: (n,), parts of the references in the average, with the sum 1; None is equal parts.
     """
     count = len(embeddings)
+    parts = embeddings.new_full((count,), 1 / count) if weights is None else weights
     uncond = project(torch.zeros_like(embeddings[:1]), uncond_clip_hidden)
-    template = F.normalize(embeddings.mean(0, keepdim=True), dim=-1)
+    template = F.normalize(parts @ embeddings, dim=-1)[None]
     if combine == AVERAGE:
         tokens = project(template.expand(count, -1), clip_hidden)
-        return FaceIdentity(tokens.mean(0, keepdim=True), uncond, template)
+        return FaceIdentity(torch.einsum("n,ntc->tc", parts, tokens)[None], uncond, template)
     tokens = project(embeddings, clip_hidden)
     if combine == SIDE_BY_SIDE:
         # Attention to repeated tokens equals attention to them once.
         return FaceIdentity(tokens.flatten(0, 1)[None], uncond.repeat(1, count, 1), template)
     return FaceIdentity(tokens, uncond, embeddings)
+
+
+def stack_identities(identities: Sequence[FaceIdentity]) -> FaceIdentity:
+    """Identities of one person each, with as many tokens, as one for each image of a batch."""
+    return FaceIdentity(
+        torch.cat([identity.tokens for identity in identities]),
+        identities[0].uncond_tokens,
+        torch.cat([identity.embedding for identity in identities]),
+    )

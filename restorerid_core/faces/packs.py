@@ -46,7 +46,7 @@ def find_pack(roots: Sequence[Path], name: str = AUTO) -> FacePack:
     folders = [folder for folder in pack_folders(roots) if name in (AUTO, folder.name)]
     for folder in folders:
         models: dict[str | None, Path] = {}
-        for path in sorted(folder.glob("*.onnx")):
+        for path in sorted(filter(Path.is_file, folder.glob("*.onnx"))):
             models.setdefault(_task(path, path.stat().st_mtime_ns), path)
             if "detector" in models and "recognizer" in models:
                 return FacePack(models["detector"], models["recognizer"])

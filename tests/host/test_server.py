@@ -14,7 +14,10 @@ pytestmark = pytest.mark.slow
 
 NODES = {
     "RestorerIDLoader", "RestorerIDLQEncode", "RestorerIDFaceEmbed", "RestorerIDAutoScale",
-    "RestorerIDApply", "RestorerIDSchedule", "RestorerIDColorFix",
+    "RestorerIDApply", "RestorerIDSchedule", "RestorerIDColorFix", "RestorerIDFaceCrop",
+    "RestorerIDMatchFaces", "RestorerIDFacePaste", "RestorerIDFaceSimilarity",
+    "RestorerIDReference", "RestorerIDReferenceFolder", "RestorerIDPhotoFolder",
+    "RestorerIDScaleSweep", "RestorerIDGrid",
 }  # fmt: skip
 
 

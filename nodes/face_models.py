@@ -1,0 +1,25 @@
+"""insightface's models in ComfyUI's folders."""
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..restorerid_core.faces.packs import AUTO, pack_folders
+
+TOOLTIP = (
+    "Folder in models/insightface/models. auto prefers buffalo_l, with which the adapter was "
+    "trained; others give another identity space."
+)
+
+
+def face_model_roots() -> list[Path]:
+    """Folders for insightface's models: those the user registered, and ComfyUI's own."""
+    registered = folder_paths.folder_names_and_paths.get("insightface", ([], set()))[0]
+    folders = [*registered, Path(folder_paths.models_dir, "insightface")]
+    return list(dict.fromkeys(map(Path, folders)))
+
+
+def face_models_input(tooltip: str = TOOLTIP) -> io.Combo.Input:
+    """The choice among the packs on disk; ComfyUI asks for it anew at each refresh."""
+    packs = dict.fromkeys(folder.name for folder in pack_folders(face_model_roots()))
+    return io.Combo.Input("face_models", options=[AUTO, *packs], default=AUTO, tooltip=tooltip)

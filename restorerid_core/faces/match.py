@@ -1,0 +1,114 @@
+"""Who is who: the faces of a photo and the people of the references."""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import RestorerIDError
+from .crop import CropFace
+
+BLIND, LEAVE = "blind", "leave"
+"""What a manual choice may say instead of a name: restore without a reference, or do not touch."""
+Choices = Mapping[tuple[int | None, int], str]
+"""(photo from 1, or None for every photo; face) to a person's name, `BLIND` or `LEAVE`."""
+_CHOICE = re.compile(r"\s*(?:(\d+)\s*/\s*)?(\d+)\s*[=:]\s*(.+?)\s*")
+
+
+@dataclass(frozen=True)
+class Match:
+    """What was decided for one face.
+
+    `result` is a person's name, `BLIND`, `LEAVE`, or None for nobody; `cosines` the people's
+    similarities; `by_hand` tells that the user decided.
+    """
+
+    result: str | None
+    cosines: Mapping[str, float]
+    by_hand: bool = False
+
+
+def match_faces(
+    embeddings: np.ndarray,
+    people: Mapping[str, np.ndarray],
+    threshold: float,
+    images: Sequence[int] | None = None,
+    chosen: Mapping[int, str] | None = None,
+) -> list[Match]:
+    """The most similar person of each face, the surest pairs first.
+
+    It does not depend on the order of the people: equal similarities are decided by name.
+
+    Args:
+        embeddings: (N, 512) of the faces, unit length.
+        people: name to (512,), unit length.
+        threshold: cosine below which two faces are not taken for the same person.
+        images: (N,) the picture that each face is on; a person is on each only once. None lets
+            everybody appear any number of times.
+        chosen: results that are settled, by the face's row.
+    """
+    names = sorted(people)
+    templates = np.array([people[name] for name in names]).reshape(len(names), -1)
+    cosines = embeddings @ templates.T if names else np.zeros((len(embeddings), 0))
+    found = dict(chosen or {})
+    places = range(len(embeddings)) if images is None else images
+    taken = {(places[row], name) for row, name in found.items()}
+    pairs = [
+        (-cosine, name, row)
+        for row, line in enumerate(cosines.tolist())
+        for name, cosine in zip(names, line, strict=True)
+    ]
+    for distance, name, row in sorted(pairs):
+        if -distance >= threshold and row not in found and (places[row], name) not in taken:
+            found[row] = name
+            taken.add((places[row], name))
+    return [
+        Match(found.get(row), dict(zip(names, line, strict=True)), row in (chosen or {}))
+        for row, line in enumerate(cosines.tolist())
+    ]
+
+
+def parse_choices(text: str, names: Sequence[str]) -> Choices:
+    """Manual choices, one a line: `3 = Anna`, `4 = blind`, `5 = leave`, `2/3 = Anna` for photo 2.
+
+    Raises:
+        RestorerIDError: a line is not of this form, or names nobody.
+    """
+    known = {name.casefold(): name for name in (BLIND, LEAVE, *names)}
+    choices = {}
+    for line in filter(str.strip, text.splitlines()):
+        parsed = _CHOICE.fullmatch(line)
+        if not parsed:
+            raise RestorerIDError(
+                f"`choices` has the line '{line.strip()}'; expected a face's number and a name, "
+                "such as '3 = Anna', '3 = blind' or '3 = leave'."
+            )
+        photo, number, name = parsed.groups()
+        if name.casefold() not in known:
+            raise RestorerIDError(
+                f"`choices` names '{name}', who is not among the references ({', '.join(names)}); "
+                f"use one of these names, {BLIND} or {LEAVE}."
+            )
+        choices[int(photo) if photo else None, int(number)] = known[name.casefold()]
+    return choices
+
+
+def match_table(faces: Sequence[CropFace], matches: Sequence[Match], unmatched: str) -> str:
+    """A line for each face: number, size, the two most similar people, and what is done.
+
+    `unmatched` is `BLIND` or `LEAVE`, what is done with a face that is nobody's.
+    """
+    rows = [("face", "size", "most similar", "next", "what is done")]
+    done = {BLIND: "restored blind", LEAVE: "left as it is"}
+    for face, match in zip(faces, matches, strict=True):
+        ranked = sorted(match.cosines.items(), key=lambda item: (-item[1], item[0]))
+        near = [*(f"{name} {cosine:.2f}" for name, cosine in ranked[:2]), "-", "-"]
+        result = match.result or unmatched
+        what = done.get(result, f"restored as {result}") + " (by hand)" * match.by_hand
+        width, height = face.face.size
+        rows.append((str(face.number), f"{width:.0f}x{height:.0f} px", near[0], near[1], what))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (zip(row, widths, strict=True) for row in rows)
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in line).rstrip() for line in lines)

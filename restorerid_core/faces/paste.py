@@ -1,0 +1,146 @@
+"""Restored faces go back into their photo.
+
+What is warped back is not the restored crop but its difference to the crop as it was, so that the
+photo loses nothing by being resampled twice: an unchanged crop leaves it bit for bit as it is.
+"""
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import RestorerIDError
+from .crop import CROP, CropFace, FaceCrops, extract, window_of
+from .mask import HEAD_AXES, REACH, face_mask
+from .warp import coordinates, rescaled, sample, scale_of, shrunk
+
+AUTO, RESTORED, PHOTO = "auto", "restored", "photo"
+COLORS = (AUTO, RESTORED, PHOTO)
+LUMA = (0.299, 0.587, 0.114)
+GREY = 2 / 255
+"""A photo whose channels differ less than this is black and white."""
+BLOCK = 2**17
+"""Pixels of the photo worked on at a time, which keeps the memory small beside the photo's."""
+ASPECT = 0.02
+
+
+@dataclass(frozen=True)
+class PasteSettings:
+    """How faces are blended in.
+
+    Attributes:
+        feather: width of the mask's soft edge, a part of the head's radius, above 0.
+        color: "restored" takes the colours of the restored face, "photo" only its brightness,
+            "auto" is "photo" for a black-and-white face and else "restored".
+        grain: how much of the photo's texture that is finer than the restored face's pixels stays,
+            0 to 1. It matters only for faces that are larger in the photo than restored.
+    """
+
+    feather: float = 0.3
+    color: str = AUTO
+    grain: float = 1.0
+
+
+def paste_faces(
+    photos: Tensor, parts: Sequence[tuple[FaceCrops, Tensor]], settings: PasteSettings
+) -> tuple[Tensor, Tensor]:
+    """Photos with restored faces, and where they were changed.
+
+    Args:
+        photos: (B, 3, H, W) in [0, 1]: those that the crops were taken from, or the same enlarged.
+        parts: crops, and beside them the restored ones (N, 3, S, S) of any size.
+        settings: how to blend.
+    Returns:
+        (B, 3, H, W), laid out in memory as `photos`, and the mask (B, H, W).
+    Raises:
+        RestorerIDError: the restored crops are not as many as the crops or not square, or the
+            photos are of another shape than those that the crops were taken from.
+    """
+    height, width = photos.shape[2:]
+    mask = photos.new_zeros(len(photos), height, width)
+    out = photos.clone()
+    for crops, restored in parts:
+        check_parts(photos, crops, restored)
+        resized = (width / crops.photo_size[1], height / crops.photo_size[0])
+        every = (*crops.faces, *crops.others)
+        for face, image in zip(crops.faces, restored, strict=True):
+            others = [other for other in every if other is not face and other.image == face.image]
+            place = face.image
+            _paste(photos[place], out[place], mask[place], face, others, image, resized, settings)
+    return out, mask
+
+
+def check_parts(photos: Tensor, crops: FaceCrops, restored: Tensor) -> None:
+    if len(restored) != len(crops.faces):
+        raise RestorerIDError(
+            f"`restored` has {len(restored)} images for {len(crops.faces)} crops; expected one for "
+            "each: connect the batch that was restored from these crops, with one seed each."
+        )
+    if restored.shape[2] != restored.shape[3]:
+        raise RestorerIDError(
+            f"`restored` is {restored.shape[3]}x{restored.shape[2]} px; expected squares as the "
+            "crops are: do not crop or stretch them before pasting."
+        )
+    height, width = photos.shape[2:]
+    rows, columns = crops.photo_size
+    if abs(height / rows / (width / columns) - 1) > ASPECT or len(photos) <= max(
+        (face.image for face in crops.faces), default=0
+    ):
+        raise RestorerIDError(
+            f"`photo` is {len(photos)} of {width}x{height} px but the crops were taken from one of "
+            f"{columns}x{rows} px; connect the photo that went into Face Crop, or the same photo "
+            "enlarged."
+        )
+
+
+def _paste(
+    photo: Tensor, out: Tensor, mask: Tensor, face: CropFace, others: Sequence[CropFace],
+    restored: Tensor, resized: tuple[float, float], settings: PasteSettings,
+) -> None:  # fmt: skip
+    """One face, in place; photo and out (3, H, W), mask (H, W), restored (3, S, S)."""
+    size = restored.shape[-1]
+    to_crop = face.transform(resized, size)
+    crop = extract(photo, to_crop, size)
+    grey = settings.color == PHOTO or (settings.color == AUTO and is_grey(crop))
+    change, factors = shrunk(restored.to(crop) - settings.grain * crop, scale_of(to_crop))
+    to_change = rescaled(to_crop, (1.0, 1.0), factors)
+    to_head = face.transform(resized, CROP)
+    near = [o.transform(resized, CROP) for o in others if _near(face, o, settings.feather)]
+    for top, left, height, width in _blocks(window_of(to_crop, size, photo.shape[1:])):
+        here = (slice(top, top + height), slice(left, left + width))
+        block = (top, left, height, width, photo.device)
+        part = photo[:, here[0], here[1]]
+        update = sample(change, coordinates(to_change, *block))
+        update -= (1 - settings.grain) * part
+        if grey:
+            update = torch.einsum("chw,c->hw", update, update.new_tensor(LUMA)).expand_as(part)
+        soft = face_mask(
+            coordinates(to_head, *block), (coordinates(o, *block) for o in near), settings.feather
+        )
+        changed = torch.addcmul(part, update, soft).clamp(0, 1)
+        target = out[:, here[0], here[1]]
+        target.copy_(torch.where(soft > 0, changed, target))
+        mask[here] += soft
+
+
+def is_grey(image: Tensor) -> bool:
+    """Whether (3, H, W) is black and white."""
+    return bool((image.amax(0) - image.amin(0)).max() < GREY)
+
+
+def _near(face: CropFace, other: CropFace, feather: float) -> bool:
+    """Whether another head may bound the face's mask; most faces of a group do not."""
+    middles = [(face.outline()[0] + face.outline()[2]) / 2 for face in (face, other)]
+    reach = HEAD_AXES[1] * (REACH / face.scale + (REACH + feather) / other.scale)
+    # The head's middle lies two pixels below the crop's.
+    return float(((middles[0] - middles[1]) ** 2).sum() ** 0.5) < reach + 4 / face.scale
+
+
+def _blocks(window: tuple[int, int, int, int] | None) -> Iterator[tuple[int, int, int, int]]:
+    """Top, left, height, width of strips that cover a window (top, left, bottom, right)."""
+    if window is None:
+        return
+    top, left, bottom, right = window
+    rows = max(1, BLOCK // (right - left))
+    for start in range(top, bottom, rows):
+        yield start, left, min(rows, bottom - start), right - left

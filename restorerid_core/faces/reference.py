@@ -1,0 +1,140 @@
+"""What the reference photos of one person tell together, each counted by its quality."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import RestorerIDError
+from .align import ARCFACE_FACE, CLIP_FACE, align_face, photo_from_image
+from .choose import choose_face
+from .detect import DetectedFace, FaceAnalyzer
+from .person import Person
+
+SMALL_FACE = 64
+"""Pixels; of a smaller face the recogniser sees mostly interpolation."""
+BLURRED = 100.0
+"""Variance of the Laplacian of the 112 px face, in 8-bit units: sharp photos have hundreds."""
+STRANGER = 0.15
+"""Cosine to the other photos of the person below which a photo probably shows someone else."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceFace:
+    """The face of one reference photo.
+
+    `crop` is (224, 224, 3) uint8 BGR for CLIP; `sharpness` the variance of its Laplacian.
+    """
+
+    photo: int
+    face: DetectedFace
+    crop: np.ndarray
+    sharpness: float
+
+    @property
+    def side(self) -> float:
+        return self.face.area**0.5
+
+    @property
+    def quality(self) -> float:
+        """Above 0; only its ratio to that of other photos counts.
+
+        The embedding's length times the detector's score, as in insightface's IJB evaluation, and
+        less for a face that has to be enlarged for the recogniser.
+        """
+        return self.face.norm * self.face.score * min(1.0, self.side / ARCFACE_FACE)
+
+    def flaws(self) -> list[str]:
+        found = []
+        if self.side < SMALL_FACE:
+            found.append(f"its face is only {self.side:.0f} px")
+        if self.sharpness < BLURRED:
+            found.append("its face is blurred")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """One person as the matching knows them.
+
+    Attributes:
+        name: the person's name.
+        faces: one for each usable photo.
+        weights: (len(faces),), their parts in the average; they sum to 1.
+        notes: sentences on photos that are bad or left out.
+    """
+
+    name: str
+    faces: tuple[ReferenceFace, ...]
+    weights: np.ndarray
+    notes: tuple[str, ...]
+
+    @property
+    def template(self) -> np.ndarray:
+        """(512,), the weighted average of the embeddings at unit length."""
+        return _template(self.faces, self.weights)
+
+
+def study_person(analyzer: FaceAnalyzer, person: Person) -> Reference:
+    """Finds the person's face on each photo and weighs it by its quality.
+
+    A photo without a usable face, or of three and more one that shows another person than the rest,
+    is left out, and a note says so. Without any usable photo `faces` is empty.
+    """
+    faces, notes = [], []
+    for number, image in enumerate(person.photos):
+        name = _photo_name(person.name, number, len(person.photos))
+        photo = photo_from_image(image.movedim(-1, 0))
+        found = analyzer.analyze(photo)
+        try:
+            face = choose_face(found, photo.shape, person.rule, person.index, name)
+        except RestorerIDError as error:
+            notes.append(f"left out: {error}")
+            continue
+        faces.append(_reference_face(number, photo, face))
+        notes += [f"{name} is a poor reference: {flaw}" for flaw in faces[-1].flaws()]
+    kept, strangers = _without_strangers(faces)
+    for face in strangers:
+        name = _photo_name(person.name, face.photo, len(person.photos))
+        notes.append(f"{name} was left out: it does not look like the person's other photos")
+    if len(kept) == 2 and kept[0].face.embedding @ kept[1].face.embedding < STRANGER:
+        notes.append(f"the two photos of {person.name} do not look like one person")
+    weights = np.array([face.quality for face in kept])
+    return Reference(person.name, tuple(kept), weights / max(weights.sum(), 1e-9), tuple(notes))
+
+
+def _reference_face(number: int, photo: np.ndarray, face: DetectedFace) -> ReferenceFace:
+    import cv2
+
+    small = align_face(photo, face.landmarks, ARCFACE_FACE)
+    sharpness = cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), cv2.CV_32F).var()
+    return ReferenceFace(
+        number, face, align_face(photo, face.landmarks, CLIP_FACE), float(sharpness)
+    )
+
+
+def _without_strangers(
+    faces: Sequence[ReferenceFace],
+) -> tuple[list[ReferenceFace], list[ReferenceFace]]:
+    """The faces that agree with the rest, and those that do not; two cannot outvote each other."""
+    kept, strangers = list(faces), []
+    while len(kept) > 2:
+        agreement = [
+            float(face.face.embedding @ _template(rest, np.array([f.quality for f in rest])))
+            for face in kept
+            for rest in [[other for other in kept if other is not face]]
+        ]
+        if min(agreement) >= STRANGER:
+            break
+        strangers.append(kept.pop(int(np.argmin(agreement))))
+    return kept, strangers
+
+
+def _template(faces: Sequence[ReferenceFace], weights: np.ndarray) -> np.ndarray:
+    total = weights @ np.stack([face.face.embedding for face in faces])
+    return total / np.linalg.norm(total)
+
+
+def _photo_name(person: str, number: int, count: int) -> str:
+    return f"photo {number + 1} of {count} of {person}"

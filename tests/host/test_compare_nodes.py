@@ -1,0 +1,287 @@
+"""Similarity, ID-scale sweep and labelled grid, also as ComfyUI runs them over lists."""
+import asyncio
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from models import load_image
+from torch import Tensor
+
+
+def load(extension: ModuleType, file: str, node: str) -> Any:
+    return getattr(importlib.import_module(f"{extension.__name__}.nodes.{file}"), node)
+
+
+@pytest.fixture(scope="module")
+def sweep(extension: ModuleType) -> Any:
+    return load(extension, "scale_sweep", "RestorerIDScaleSweep")
+
+
+@pytest.fixture(scope="module")
+def grid(extension: ModuleType) -> Any:
+    return load(extension, "grid", "RestorerIDGrid")
+
+
+@pytest.fixture
+def similarity(extension: ModuleType, faces_dir: Path, model_folder: Any) -> Any:
+    model_folder(faces_dir)
+    return load(extension, "face_similarity", "RestorerIDFaceSimilarity")
+
+
+@pytest.fixture(scope="module")
+def photos(faces_dir: Path) -> dict[str, Tensor]:
+    """(1, 512, 512, 3) each."""
+    names = ("2-ref1", "2-lq1-gt", "11-ref1")
+    return {name: load_image(faces_dir / f"samples/{name}.png")[..., :3] for name in names}
+
+
+def run_on_lists(node: Any, **inputs: list[Any]) -> list[list[Any]]:
+    """The node's outputs as ComfyUI's executor makes them; every input is a list."""
+    import execution
+
+    result = asyncio.run(execution.get_output_data("prompt", "node", node, inputs))
+    return result[0]
+
+
+def defaults(node: Any) -> dict[str, Any]:
+    info = node.INPUT_TYPES()
+    options = {**info["required"], **info.get("optional", {})}
+    return {name: put[1]["default"] for name, put in options.items() if "default" in put[1]}
+
+
+@pytest.mark.parametrize(
+    ("node", "name", "outputs", "lists"),
+    [
+        ("similarity", "RestorerID Face Similarity", ["FLOAT", "STRING", "IMAGE", "STRING"],
+         [False, False, False, True]),
+        ("sweep", "RestorerID ID-Scale Sweep", ["FLOAT", "STRING"], [True, True]),
+        ("grid", "RestorerID Labelled Grid", ["IMAGE"], [False]),
+    ],
+)  # fmt: skip
+def test_schema(request, node: str, name: str, outputs: list[str], lists: list[bool]):
+    tested = request.getfixturevalue(node)
+    schema, info = tested.GET_SCHEMA(), tested.GET_NODE_INFO_V1()
+    assert schema.node_id == tested.__name__
+    assert schema.display_name == name
+    assert schema.category == "RestorerID"
+    assert schema.description
+    assert all(put.tooltip for put in [*schema.inputs, *schema.outputs])
+    assert info["output"] == outputs
+    assert info["output_is_list"] == lists
+    assert tested.INPUT_IS_LIST is (node == "grid")
+
+
+# Similarity
+
+
+def compare(node: Any, image: Tensor, reference: Tensor, pair: str = "most similar") -> Any:
+    return node.execute(image, reference, pair, "auto").result
+
+
+def test_similarity_of_one_person(similarity: Any, photos: dict[str, Tensor]):
+    value, report, overlay, captions = compare(similarity, photos["2-lq1-gt"], photos["2-ref1"])
+    assert 0.35 < value < 0.7
+    first, hint = report.splitlines()
+    assert first == f"image 1, face 1: {value:.2f} to face 1 of the reference"
+    assert hint.startswith("How to read it")
+    assert captions == [f"ID {value:.2f}"]
+    assert overlay.shape == (1, 512, 512 + 8 + 512, 3)
+    changed = (overlay[:, :, :512] != photos["2-lq1-gt"]).any(-1).float().mean()
+    assert 0.002 < changed < 0.1, "the photo itself stays as it is"
+
+
+def test_a_batch_with_one_reference_and_a_missing_face(similarity: Any, photos: dict[str, Tensor]):
+    blank = torch.full((1, 512, 512, 3), 0.5)
+    batch = torch.cat([blank, photos["2-ref1"]])
+    value, report, overlay, captions = compare(similarity, batch, photos["2-ref1"])
+    assert value == 0.0
+    assert "image 1: no face was found\n" in report
+    assert "image 2, face 1: 1.00 to face 1 of the reference\n" in report
+    assert captions == ["no face", "ID 1.00"]
+    assert overlay.shape == (2, 512, 1032, 3)
+
+
+def test_a_reference_for_each_image(similarity: Any, photos: dict[str, Tensor]):
+    batch = torch.cat([photos["2-ref1"], photos["11-ref1"]])
+    value, report, overlay, captions = compare(similarity, batch, batch, "same place")
+    assert value == pytest.approx(1)
+    assert captions == ["ID 1.00", "ID 1.00"]
+    assert "image 2, face 1: 1.00 to face 1 of reference 2" in report
+    assert len(overlay) == 2
+
+
+def test_images_of_other_sizes_and_channels(similarity: Any, photos: dict[str, Tensor]):
+    grey = torch.nn.functional.pad(photos["2-ref1"].mean(-1, keepdim=True), (0, 0, 0, 88))
+    rgba = torch.cat([photos["2-ref1"], torch.zeros(1, 512, 512, 1)], dim=-1)
+    value, _, overlay, _ = compare(similarity, grey, rgba)
+    assert value > 0.6
+    assert overlay.shape == (1, 512, 600 + 8 + 512, 3)
+
+
+def test_counts_that_do_not_fit(similarity: Any, photos: dict[str, Tensor], error: Any):
+    photo = photos["2-ref1"]
+    with pytest.raises(error) as caught:
+        compare(similarity, photo.expand(3, -1, -1, -1), photo.expand(2, -1, -1, -1))
+    assert str(caught.value) == (
+        "`image` has 3 image(s) and `reference` has 2; expected one reference, or one for each "
+        "image: connect the batch that belongs to these images."
+    )
+
+
+def test_a_bad_picture_is_named(similarity: Any, photos: dict[str, Tensor], error: Any):
+    with pytest.raises(error, match="`reference` is 20x20 px; expected at least 32 px"):
+        compare(similarity, photos["2-ref1"], torch.zeros(1, 20, 20, 3))
+    with pytest.raises(error, match="`image` has NaN or infinite values in 1 of 1 images"):
+        compare(similarity, photos["2-ref1"] * torch.nan, photos["2-ref1"])
+
+
+def test_a_list_of_images_gives_one_list_of_captions(similarity: Any, photos: dict[str, Tensor]):
+    outputs = run_on_lists(
+        similarity, image=[photos["2-ref1"], photos["11-ref1"]], reference=[photos["2-ref1"]],
+        pair=["most similar"], face_models=["auto"],
+    )  # fmt: skip
+    values, reports, overlays, captions = outputs
+    assert len(values) == len(reports) == len(overlays) == 2
+    assert captions == ["ID 1.00", f"ID {values[1]:.2f}"]
+    assert abs(values[1]) < 0.2
+
+
+# Sweep
+
+
+@pytest.mark.parametrize(
+    ("text", "scales"),
+    [
+        ("0, 0.2, 0.4, 0.6, 0.8, 1.0", [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (" 0.35 ", [0.35]),
+        ("1;0.5 .25\n3.", [1, 0.5, 0.25, 3]),
+        ("0-2:0.5", [0, 0.5, 1, 1.5, 2]),
+        ("0 - 0.3 : 0.1, 1", [0, 0.1, 0.2, 0.3, 1]),
+        ("0-1:0.3", [0, 0.3, 0.6, 0.9]),
+        ("2-2:1", [2]),
+        ("0.5,0.5,", [0.5, 0.5]),
+        ("0-3:0.05,1,1,1", [*(round(n * 0.05, 2) for n in range(61)), 1, 1, 1]),
+    ],
+)
+def test_sweep(sweep: Any, text: str, scales: list[float]):
+    values, labels = sweep.execute(text).result
+    assert values == scales
+    assert labels == [f"ID-scale {scale:g}" for scale in scales]
+    assert sweep.validate_inputs(values=text) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", "-0.5", "3.01", "nan", "inf", "1-0:0.1", "0-1:0", "0-1", "0-4:1", "1:2", "0-1:0.5:1",
+     "1_0", "1e-1", "9" * 400],
+)  # fmt: skip
+def test_bad_values_are_quoted(sweep: Any, error: Any, text: str):
+    sentence = (
+        f"`values` holds '{text}'; expected numbers from 0 to 3 with a decimal point, such as "
+        "0, 0.5, 1, or ranges start-stop:step, such as 0-2:0.5: correct it."
+    )
+    with pytest.raises(error) as caught:
+        sweep.execute(f"0.5, {text}, 1")
+    assert str(caught.value) == sentence
+    assert sweep.validate_inputs(values=f"0.5, {text}, 1") == sentence
+
+
+@pytest.mark.parametrize("text", ["", " \n", ",; ,"])
+def test_no_values(sweep: Any, text: str):
+    assert sweep.validate_inputs(values=text) == (
+        "`values` holds no number; expected ID-scales such as 0, 0.5, 1: enter at least one."
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["0-3:0.00001", f"0-1:0.{'0' * 300}1", "1 " * 65, "0-3:0.05,1,1,1,1"]
+)
+def test_too_many_values(sweep: Any, error: Any, text: str):
+    with pytest.raises(error) as caught:
+        sweep.execute(text)
+    assert str(caught.value) == (
+        "`values` holds more than 64 ID-scales, and each is a run of the graph; expected fewer: "
+        "remove some, or enlarge the step of a range."
+    )
+
+
+def test_a_linked_text_is_checked_when_the_node_runs(sweep: Any):
+    assert sweep.validate_inputs(values=None) is True
+    assert sweep.validate_inputs() is True
+
+
+# Grid
+
+
+def plain(*shape: int) -> Tensor:
+    return torch.zeros(*shape)
+
+
+def make_grid(node: Any, **inputs: Any) -> Tensor:
+    given = {name: [value] for name, value in defaults(node).items()}
+    (result,) = node.execute(**{**given, **inputs}).result
+    return result
+
+
+def test_grid_of_defaults(grid: Any):
+    assert defaults(grid) == {"labels": "", "columns": 0, "cell": 384}
+    assert make_grid(grid, image_1=[plain(1, 50, 50, 3)]).shape == (1, 384 + 24, 384 + 24, 3)
+
+
+def test_images_are_in_the_order_of_the_inputs(grid: Any):
+    shades = [torch.full((1, 64, 64, 3), shade / 10) for shade in range(6)]
+    result = make_grid(
+        grid, image_1=[torch.cat(shades[:2]), shades[2]], image_2=[shades[3]],
+        image_4=[torch.cat(shades[4:])], cell=[64],
+    )  # fmt: skip
+    assert result.shape == (1, 72, 6 * 68 + 4, 3)
+    assert result[0, 36, 36::68, 0].tolist() == pytest.approx([n / 10 for n in range(6)])
+
+
+def test_grey_and_rgba_of_several_sizes(grid: Any):
+    result = make_grid(grid, image_1=[plain(1, 90, 60, 1), plain(2, 5, 10, 4)], cell=[120])
+    assert result.shape == (1, 128, 3 * 124 + 4, 3)
+    assert (result == 0).all(-1).sum() == 120 * 80 + 2 * 60 * 120
+
+
+def test_lines_of_a_text_and_items_of_a_list_are_the_same(grid: Any):
+    images = [plain(3, 64, 64, 3)]
+    lines = make_grid(grid, image_1=images, labels=["one\n\nthree\n \n"], captions=["a\nb"])
+    items = make_grid(grid, image_1=images, labels=["one", "", "three"], captions=["a", " b\n"])
+    assert torch.equal(lines, items)
+    assert not torch.equal(lines, make_grid(grid, image_1=images, labels=["one"], captions=["a"]))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({"labels": ["a\nb\nc"]}, "`labels` has 3 entries for 2 image(s); expected at most one"),
+        ({"captions": ["a", "b", "c"]}, "`captions` has 3 entries for 2 image(s)"),
+        ({"image_3": [plain(0, 4, 4, 3)]}, "`image_3` is an empty batch; expected at least one"),
+        ({"image_2": [plain(1, 4, 4, 2)]}, "`image_2` has 2 channels; expected 1 (grey)"),
+        ({"columns": [-1]}, "`columns` is -1; expected 0"),
+        ({"cell": [5000]}, "`cell` is 5000 px; expected 64 to 2048 px"),
+        ({"image_2": [plain(40, 1, 1, 3)], "columns": [1], "cell": [2048]},
+         "the grid would be 2176x91392 px, expected at most 16384 px a side: make `cell` smaller"),
+    ],
+)  # fmt: skip
+def test_bad_grid(grid: Any, error: Any, inputs: dict[str, Any], sentence: str):
+    with pytest.raises(error) as caught:
+        make_grid(grid, image_1=[plain(2, 8, 8, 3)], **inputs)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_from_sweep_to_grid_as_comfyui_runs_it(sweep: Any, grid: Any):
+    """A run for each value in between, and one grid of all of them."""
+    values, labels = run_on_lists(sweep, values=["0-1:0.25"])
+    assert values == [0, 0.25, 0.5, 0.75, 1]
+    images = [torch.full((1, 64, 64, 3), value / 2) for value in values]
+    inputs = {"image_1": images, "columns": [0], "cell": [64]}
+    (labelled,) = run_on_lists(grid, labels=labels, **inputs)
+    assert len(labelled) == 1
+    (result,) = labelled
+    assert torch.equal(result, make_grid(grid, image_1=images, labels=labels, cell=[64]))
+    assert result[0, 36, 36::68, 0].tolist() == pytest.approx([value / 2 for value in values])
