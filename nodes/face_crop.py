@@ -12,7 +12,7 @@ from torch import Tensor, stack
 from ..restorerid_core.drawing import draw_outlines
 from ..restorerid_core.faces.align import photo_from_image
 from ..restorerid_core.faces.crop import CROP, CropFace, crop_faces
-from ..restorerid_core.faces.detect import FaceAnalyzer, available_providers, load_analyzer
+from ..restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
 from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.faces.select import (
     ALL,
@@ -81,7 +81,7 @@ class RestorerIDFaceCrop(io.ComfyNode):
         wanted = parse_numbers(faces[0])
         photos = [to_rgb(check_image(image, "photo")).movedim(-1, 1) for image in photo]
         pack = find_pack(face_model_roots(), face_models[0])
-        analyzer = load_analyzer(pack, available_providers())
+        analyzer = load_analyzer(pack)
         progress = comfy.utils.ProgressBar(sum(map(len, photos)))
         crops, previews, lines = [], [], []
         for index, batch in enumerate(photos):
@@ -97,9 +97,7 @@ class RestorerIDFaceCrop(io.ComfyNode):
         return io.NodeOutput(images or [ExecutionBlocker(None)], crops, previews, "\n".join(lines))
 
 
-def find_faces(
-    analyzer: FaceAnalyzer, photos: Tensor, order: str, progress: Any
-) -> list[CropFace]:
+def find_faces(analyzer: FaceAnalyzer, photos: Tensor, order: str, progress: Any) -> list[CropFace]:
     """The faces of (B, 3, H, W) photos, numbered in their order, photo after photo."""
     found: list[CropFace] = []
     for image, photo in enumerate(steps(photos, progress)):

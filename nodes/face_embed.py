@@ -12,7 +12,6 @@ from ..restorerid_core.faces.choose import FACE_RULES, choose_face
 from ..restorerid_core.faces.detect import (
     DetectedFace,
     FaceAnalyzer,
-    available_providers,
     load_analyzer,
 )
 from ..restorerid_core.faces.identity import COMBINATIONS, build_identity
@@ -99,7 +98,7 @@ class RestorerIDFaceEmbed(io.ComfyNode):
     ) -> io.NodeOutput:
         require_vit_h(clip_vision)
         photos = to_rgb(check_image(image, "image", MIN_SIDE)).movedim(-1, 1)
-        analyzer = load_analyzer(find_pack(face_model_roots(), face_models), available_providers())
+        analyzer = load_analyzer(find_pack(face_model_roots(), face_models))
         progress = comfy.utils.ProgressBar(2 * len(photos))
         embeddings, crops = find_faces(analyzer, photos, face, face_index, progress)
         identity = build_identity(

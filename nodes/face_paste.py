@@ -75,9 +75,7 @@ class RestorerIDFacePaste(io.ComfyNode):
         return io.NodeOutput(pasted, masks, "\n".join(lines))
 
 
-def group_parts(
-    crops: list[FaceCrops], restored: list[Tensor], photos: int
-) -> list[list[Part]]:
+def group_parts(crops: list[FaceCrops], restored: list[Tensor], photos: int) -> list[list[Part]]:
     """The parts of each photo."""
     wanted = [part for part in crops if part.faces]
     if wanted and len(restored) != len(wanted):

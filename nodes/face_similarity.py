@@ -11,16 +11,15 @@ from ..restorerid_core.faces.align import photo_from_image
 from ..restorerid_core.faces.detect import (
     DetectedFace,
     FaceAnalyzer,
-    available_providers,
     load_analyzer,
 )
 from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.faces.similarity import (
     PAIRINGS,
     compare_faces,
-    draw_comparison,
     report,
 )
+from ..restorerid_core.faces.similarity_picture import draw_comparison
 from ..restorerid_core.images import check_image, to_rgb
 from .face_embed import MIN_SIDE
 from .face_features import steps
@@ -91,7 +90,7 @@ class RestorerIDFaceSimilarity(io.ComfyNode):
             for name, batch in (("image", image), ("reference", reference))
         )
         check_counts(len(photos), len(references))
-        analyzer = load_analyzer(find_pack(face_model_roots(), face_models), available_providers())
+        analyzer = load_analyzer(find_pack(face_model_roots(), face_models))
         progress = comfy.utils.ProgressBar(len(photos) + len(references))
         faces = find_faces(analyzer, photos, progress)
         others = find_faces(analyzer, references, progress)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..restorerid_core.drawing import MAX_CELL, MIN_CELL, labelled_grid
+from ..restorerid_core.grid import MAX_CELL, MIN_CELL, labelled_grid
 from ..restorerid_core.images import check_image, to_rgb
 from .types import CATEGORY
 

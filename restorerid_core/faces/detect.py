@@ -3,26 +3,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, align_face
+from .onnx_models import available_providers, input_size, open_model
 from .packs import FacePack
 from .views import View, tile_views, turned_view, whole_view
 
 EMBEDDING_DIM = 512
-# The release ran its detector at this size; landmarks, and so crop and embedding, depend on it.
-DETECTOR_SIZE = (512, 512)
 # A tight portrait fills the frame, where SCRFD misses it. Each larger margin (a fraction of the
 # longer side, on every side) surrounds the face and shows it smaller, as a smaller detection size
 # would, and also works for detectors of fixed input.
 MARGINS = (0.0, 0.5, 0.75, 1.5)
-PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
-
-
 SAME_FACE = 0.3
 """Boxes that overlap more than this (intersection over union) are the same face."""
 
@@ -78,9 +72,9 @@ class FaceAnalyzer:
 
     def __init__(self, pack: FacePack, providers: Sequence[str]):
         self.recognizer_file = pack.recognizer
-        self.detector = _open_model(pack.detector, "detection", providers)
-        self.recognizer = _open_model(pack.recognizer, "recognition", providers)
-        self.size = _input_size(self.detector)
+        self.detector = open_model(pack.detector, "detection", providers)
+        self.recognizer = open_model(pack.recognizer, "recognition", providers)
+        self.size = input_size(self.detector)
 
     def analyze(self, photo: np.ndarray) -> list[DetectedFace]:
         """The faces of a portrait, (H, W, 3) uint8 BGR, highest score first; none gives []."""
@@ -142,49 +136,6 @@ def _without_doubles(found: Iterable[Detection]) -> list[Detection]:
 
 
 @lru_cache(maxsize=1)
-def load_analyzer(pack: FacePack, providers: tuple[str, ...]) -> FaceAnalyzer:
-    """A `FaceAnalyzer`, kept until another one is asked for."""
-    return FaceAnalyzer(pack, providers)
-
-
-def available_providers() -> tuple[str, ...]:
-    """CUDA or CoreML when onnxruntime has it, then the CPU."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise _not_installed("onnxruntime") from error
-    return tuple(p for p in PROVIDERS if p in onnxruntime.get_available_providers())
-
-
-def _open_model(path: Path, task: str, providers: Sequence[str]) -> Any:
-    try:
-        from insightface.model_zoo import get_model
-    except ImportError as error:
-        raise _not_installed("insightface") from error
-    try:
-        model: Any = get_model(str(path), providers=list(providers))
-    except Exception as error:  # onnxruntime's own exceptions share no other base
-        raise RestorerIDError(
-            f"the face {task} model {path} could not be opened ({error}): download it again."
-        ) from error
-    if model is None or model.taskname != task:
-        found = "unknown to insightface" if model is None else f"a {model.taskname} model"
-        raise RestorerIDError(
-            f"the face model {path} is {found}, expected a {task} model: use those of buffalo_l."
-        )
-    return model
-
-
-def _input_size(detector: Any) -> tuple[int, int]:
-    """(width, height) of the detector's input: its own when it is fixed, else the release's."""
-    height, width = detector.session.get_inputs()[0].shape[2:]
-    fixed = isinstance(height, int) and isinstance(width, int)
-    return (width, height) if fixed else DETECTOR_SIZE
-
-
-def _not_installed(package: str) -> RestorerIDError:
-    return RestorerIDError(
-        f"the Python package {package} cannot be imported, but faces are found with it: "
-        f"run `python -m pip install {package}` with the Python that runs ComfyUI."
-    )
-
+def load_analyzer(pack: FacePack) -> FaceAnalyzer:
+    """A `FaceAnalyzer` on the best device, kept until another one is asked for."""
+    return FaceAnalyzer(pack, available_providers())

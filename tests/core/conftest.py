@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from restorerid_core.faces.align import photo_from_image
-from restorerid_core.faces.detect import FaceAnalyzer, available_providers, load_analyzer
+from restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
 from restorerid_core.faces.packs import find_pack
 
 
@@ -22,7 +22,7 @@ def weights() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def analyzer(faces_dir: Path) -> FaceAnalyzer:
-    return load_analyzer(find_pack([faces_dir]), available_providers())
+    return load_analyzer(find_pack([faces_dir]))
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from restorerid_core.drawing import draw_outlines, labelled_grid
+from restorerid_core.drawing import draw_outlines
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.grid import labelled_grid
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 

@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.detect import (
-    FaceAnalyzer,
-    available_providers,
-)
+from restorerid_core.faces.detect import FaceAnalyzer
+from restorerid_core.faces.onnx_models import available_providers
 from restorerid_core.faces.packs import FacePack, find_pack, pack_folders
 
 

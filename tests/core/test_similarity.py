@@ -14,10 +14,9 @@ from restorerid_core.faces.similarity import (
     Comparison,
     FaceMatch,
     compare_faces,
-    draw_comparison,
     report,
-    similarity_color,
 )
+from restorerid_core.faces.similarity_picture import draw_comparison, similarity_color
 
 SHAPE = (200, 400)
 PAIRS = ("most similar", "same place")
