@@ -1,17 +1,34 @@
 """`RestorerIDMatchFaces`: which face of a photograph is which person of the references."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import comfy.utils
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.crop import FaceCrops
-from ..restorerid_core.faces.identity import stack_identities
+from ..restorerid_core.faces.detect import load_analyzer
 from ..restorerid_core.faces.match import BLIND, LEAVE, parse_choices
+from ..restorerid_core.faces.matching import (
+    FaceFeatures,
+    batches,
+    embed_people,
+    match_photo,
+    report,
+)
+from ..restorerid_core.faces.packs import FacePack
 from ..restorerid_core.faces.person import Person, merge_people
-from .face_features import require_vit_h
-from .matching import batches, embed_people, match_photo, report, study_people
+from ..restorerid_core.faces.reference import Reference, study_person
+from .face_features import (
+    clip_hidden,
+    projector,
+    require_vit_h,
+    steps,
+    unconditional_hidden,
+)
 from .model import RestorerIDModel
 from .types import CATEGORY, CropsType, FaceType, ReferencesType, RestorerIDType
 
@@ -81,20 +98,41 @@ class RestorerIDMatchFaces(io.ComfyNode):
         matches = [match_photo(photo, known, threshold[0], once[0], chosen) for photo in crops]
         rest = UNMATCHED[unmatched[0]]
         used = {match.result for photo in matches for match in photo}
-        identity = embed_people(restorerid[0], clip_vision[0], known, used)
+        found = [person for name, person in known.items() if name in used]
+        progress = comfy.utils.ProgressBar(max(1, sum(len(person.faces) for person in found)))
+        identity = embed_people(found, face_features(restorerid[0], clip_vision[0], progress))
         parts = [
             part
             for photo, decided in zip(crops, matches, strict=True)
-            for part in batches(photo, [m.result or rest for m in decided], faces_per_run[0])
+            for part in batches(
+                photo, [m.result or rest for m in decided], identity, faces_per_run[0]
+            )
         ]
         text = report(crops, matches, known, chosen, rest)
         if not parts:
             # With nothing to restore the nodes that follow do not run; Face Paste gives the photo.
             nothing = [ExecutionBlocker(None)]
             return io.NodeOutput(nothing, nothing, [photo.subset([]) for photo in crops], text)
-        faces = [
-            stack_identities([identity[name] for name in names]) if names else None
-            for names, _ in parts
-        ]
         images = [part.images.movedim(1, -1).contiguous() for _, part in parts]
-        return io.NodeOutput(faces, images, [part for _, part in parts], text)
+        return io.NodeOutput([face for face, _ in parts], images, [c for _, c in parts], text)
+
+
+def study_people(pack: FacePack, people: Sequence[Person]) -> dict[str, Reference]:
+    """Everyone by name, seen with the models that found the faces."""
+    if not people:
+        raise RestorerIDError(
+            "`references` holds nobody; expected at least one person: connect RestorerID Reference "
+            "Person or Reference Folder."
+        )
+    analyzer = load_analyzer(pack)
+    progress = comfy.utils.ProgressBar(len(people))
+    return {person.name: study_person(analyzer, person) for person in steps(people, progress)}
+
+
+def face_features(restorerid: RestorerIDModel, clip_vision: Any, progress: Any) -> FaceFeatures:
+    """ComfyUI's networks, which are loaded when they are first called."""
+    return FaceFeatures(
+        lambda crops: clip_hidden(clip_vision, crops, progress),
+        lambda: unconditional_hidden(clip_vision),
+        lambda embedding, hidden: projector(restorerid.face_projector)(embedding, hidden),
+    )

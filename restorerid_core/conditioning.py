@@ -92,6 +92,11 @@ class StepConditioning:
         self._images = max(latent.shape[0], identities, 1 if scale is None else scale.shape[0])
         self._maps = adapter.lq_encoder(latent, timestep.expand(latent.shape[0]))
 
+    @property
+    def has_face(self) -> bool:
+        """Whether there is ID attention; without, it is the paper's base model."""
+        return self._tokens is not None
+
     def spade(self, block: int, h: Tensor) -> Tensor:
         """SPADE after the `out_layers` of RESBLOCKS[block]; (B, C, H, W) -> same."""
         if self._structure == 0:

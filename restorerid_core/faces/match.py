@@ -50,8 +50,9 @@ def match_faces(
         chosen: results that are settled, by the face's row.
     """
     names = sorted(people)
-    templates = np.array([people[name] for name in names]).reshape(len(names), -1)
-    cosines = embeddings @ templates.T if names else np.zeros((len(embeddings), 0))
+    cosines = np.zeros((len(embeddings), len(names)))
+    if cosines.size:
+        cosines = embeddings @ np.array([people[name] for name in names]).T
     found = dict(chosen or {})
     places = range(len(embeddings)) if images is None else images
     taken = {(places[row], name) for row, name in found.items()}

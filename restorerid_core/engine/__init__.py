@@ -1,0 +1,1 @@
+"""The restoration without ComfyUI, on diffusers' SD-1.5."""

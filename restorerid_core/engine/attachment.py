@@ -1,0 +1,144 @@
+"""The adapter in a diffusers UNet, and out of it again."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..conditioning import StepConditioning
+from ..errors import RestorerIDError
+from ..network.adapter import Adapter
+from ..network.id_attention import attend
+from .places import attentions, lora_deltas, resnets
+
+
+class Attachment:
+    """SPADE, FIR-Adapter, ID attention and LoRA on a `UNet2DConditionModel` of SD-1.5.
+
+    Forward hooks add SPADE and FIR to the ResNets, an attention processor adds ID attention, and
+    LoRA goes into the weights. `detach` leaves the UNet bit for bit as it was.
+
+    Args:
+        unet: the UNet; other hooks of its blocks keep working.
+        adapter: the networks.
+        lora: FaceID's LoRA by the authors' keys.
+
+    Raises:
+        RestorerIDError: the UNet is not an SD-1.5 of the adapter's sizes.
+    """
+
+    def __init__(self, unet: Any, adapter: Adapter, lora: Mapping[str, Tensor]):
+        check_unet(unet, adapter)
+        self.unet = unet
+        self.adapter = adapter
+        self._step: StepConditioning | None = None
+        self._original: dict[str, nn.Parameter] = {}
+        self._merged = _merged_weights(unet, lora)
+        self._attn2 = [block.attn2 for block in attentions(unet)]
+        self._processors = [attention.processor for attention in self._attn2]
+        self._hooks = [
+            hook
+            for index, resnet in enumerate(resnets(unet))
+            for hook in (
+                # The last layer before the skip is added.
+                resnet.conv2.register_forward_hook(partial(self._spade, index)),
+                resnet.register_forward_hook(partial(self._fir, index)),
+            )
+        ]
+        for index, attention in enumerate(self._attn2):
+            attention.set_processor(_IDAttention(self, index))
+
+    def __call__(
+        self, x: Tensor, timestep: Tensor, text: Tensor, step: StepConditioning | None
+    ) -> Tensor:
+        """The UNet's ε (B, 4, h, w).
+
+        Args:
+            x: (B, 4, h, w), rows halves × seeds × images as in `StepConditioning`.
+            timestep: (1,), the network's timestep.
+            text: (B, 77, 768).
+            step: this step's conditioning; None is the bare UNet, its LoRA aside.
+        """
+        self._step = step
+        try:
+            return self.unet(x, timestep, encoder_hidden_states=text, return_dict=False)[0]
+        finally:
+            self._step = None
+
+    def merge_lora(self, merged: bool) -> None:
+        """LoRA in the weights, for a face; or out of them, for the paper's base model."""
+        if merged and not self._original:
+            self._original = {name: self.unet.get_parameter(name) for name in self._merged}
+            self._exchange(self._merged)
+        elif not merged and self._original:
+            self._exchange(self._original)
+            self._original = {}
+
+    def detach(self) -> None:
+        """The UNet as it was."""
+        self.merge_lora(False)
+        for hook in self._hooks:
+            hook.remove()
+        for attention, processor in zip(self._attn2, self._processors, strict=True):
+            attention.set_processor(processor)
+
+    def _spade(self, index: int, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return output if self._step is None else self._step.spade(index, output)
+
+    def _fir(self, index: int, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return output if self._step is None else self._step.fir(index, output)
+
+    def _exchange(self, weights: Mapping[str, nn.Parameter]) -> None:
+        for name, weight in weights.items():
+            module, _, attribute = name.rpartition(".")
+            setattr(self.unet.get_submodule(module), attribute, weight)
+
+
+class _IDAttention:
+    """attn2 of ATTENTIONS[index]: text attention, and ID attention with the same query."""
+
+    def __init__(self, attachment: Attachment, index: int):
+        self._attachment = attachment
+        self._index = index
+
+    def __call__(
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor, *_: Any, **__: Any
+    ) -> Tensor:
+        q = attn.to_q(hidden_states)
+        k, v = attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        out = attend(q, k, v, attn.heads)
+        step = self._attachment._step
+        if step is not None and step.has_face:
+            out = out + step.id_attention(self._index, q, attn.heads)
+        return attn.to_out[1](attn.to_out[0](out))
+
+
+def check_unet(unet: Any, adapter: Adapter) -> None:
+    """Refuses whatever is not an SD-1.5 UNet of the adapter's sizes."""
+    try:
+        found = [resnet.conv2.out_channels for resnet in resnets(unet)]
+        text = {block.attn2.to_k.in_features for block in attentions(unet)}
+    except AttributeError:
+        found, text = [], set()
+    wanted = [adapter.spade(i).param_free_norm.num_channels for i in range(len(found))]
+    context = adapter.id_attention(0).to_k_ip.in_features
+    if not found or found != wanted or text != {context} or unet.config.in_channels != 4:
+        raise RestorerIDError(
+            f"The UNet ({type(unet).__name__}) is not an SD-1.5 of the adapter's sizes (4 input "
+            f"channels, first block of {adapter.spade(0).param_free_norm.num_channels} channels, "
+            f"text {context} wide); load the UNet of an SD-1.5 checkpoint."
+        )
+
+
+@torch.no_grad()
+def _merged_weights(unet: Any, lora: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
+    """The attention weights with LoRA, scale 1, added; rounded once to the weight's dtype."""
+    merged = {}
+    for name, (up, down) in lora_deltas(lora).items():
+        weight = unet.get_parameter(name)
+        delta = up.to(weight.device).float() @ down.to(weight.device).float()
+        merged[name] = nn.Parameter((weight.float() + delta).to(weight.dtype), requires_grad=False)
+    return merged

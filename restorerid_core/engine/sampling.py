@@ -1,0 +1,140 @@
+"""From noise to a restored latent: guidance, the released schedule, and diffusers' schedulers."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..conditioning import FaceIdentity, LQCondition, StepConditioning, common_count
+from ..schedule import ReleasedSchedule, ancestral_step
+from .attachment import Attachment
+
+Noise = Callable[[Tensor], Tensor]
+"""Fresh noise like a tensor."""
+Progress = Callable[[int, int], None]
+"""Called after each step with the number of steps done and in all."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What one run is conditioned on.
+
+    Attributes:
+        lq: the degraded photo(s).
+        face: the identities; None is the paper's base model.
+        scale: λ, one or one for each image.
+        text, negative: (1, 77, 768), the prompts.
+        guidance: 1 leaves the unconditional half out.
+        structure, fir: strengths of SPADE and of the FIR-Adapter.
+
+    Raises:
+        RestorerIDError: the batch sizes do not fit together.
+    """
+
+    lq: LQCondition
+    face: FaceIdentity | None
+    scale: tuple[float, ...]
+    text: Tensor
+    negative: Tensor
+    guidance: float = 4.0
+    structure: float = 1.0
+    fir: float = 1.0
+
+    @property
+    def images(self) -> int:
+        counts = {"the LQ images": len(self.lq.latent)}
+        if self.face is not None:
+            counts |= {"the faces": len(self.face.tokens), "the ID-scales": len(self.scale)}
+        return common_count(**counts)
+
+
+class Denoiser:
+    """ε of a guided step, conditions and all.
+
+    Args:
+        network: the UNet with its adapter.
+        conditions: what to restore.
+    """
+
+    def __init__(self, network: Attachment, conditions: Conditions):
+        self._network = network
+        self._c = conditions
+        face = conditions.face
+        guided = conditions.guidance != 1
+        texts = [conditions.text, conditions.negative] if guided else [conditions.text]
+        weight = next(network.adapter.parameters())
+        self._like = {"device": weight.device, "dtype": weight.dtype}
+        self._texts = [text.to(**self._like) for text in texts]
+        self._tokens = None
+        if face is not None:
+            halves = [face.tokens, face.uncond_tokens.expand_as(face.tokens)][: len(texts)]
+            self._tokens = torch.cat(halves).to(**self._like)
+        self._latent = conditions.lq.latent.to(**self._like)
+        self._scale = torch.tensor(conditions.scale, device=weight.device)
+        network.merge_lora(face is not None)
+
+    def __call__(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """x (seeds × images, 4, h, w) at unit-variance noise, timestep (1,) -> ε, float32."""
+        c = self._c
+        timestep = timestep.to(x.device)
+        step = StepConditioning(
+            self._network.adapter, self._latent, timestep, self._tokens,
+            1 if c.face is None else len(c.face.tokens), self._scale if c.face else None,
+            c.structure, c.fir,
+        )  # fmt: skip
+        rows = x.to(**self._like).repeat(len(self._texts), 1, 1, 1)
+        text = torch.cat([text.expand(len(x), -1, -1) for text in self._texts])
+        eps = self._network(rows, timestep, text, step).float()
+        if len(self._texts) == 1:
+            return eps
+        cond, uncond = eps.chunk(2)
+        return uncond + c.guidance * (cond - uncond)
+
+
+def sample_released(
+    denoiser: Denoiser, noise: Tensor, schedule: ReleasedSchedule, fresh: Noise,
+    progress: Progress | None = None,
+) -> Tensor:  # fmt: skip
+    """The released sampler: DDIM with eta 1 over its own timesteps.
+
+    Args:
+        noise: (B, 4, h, w) float32, unit variance.
+        fresh: the noise of each step.
+    Returns:
+        (B, 4, h, w), the latent (scaled by 0.18215 as the network sees it).
+    """
+    sigmas = schedule.sigmas.to(noise.device)
+    timesteps = torch.tensor(schedule.network_timesteps, dtype=torch.float32)
+    x = noise * (1 + sigmas[0] ** 2).sqrt()
+    for i in range(len(sigmas) - 1):
+        eps = denoiser(x / (1 + sigmas[i] ** 2).sqrt(), timesteps[i : i + 1])
+        x = ancestral_step(x, x - sigmas[i] * eps, sigmas[i], sigmas[i + 1], fresh(x))
+        if progress:
+            progress(i + 1, len(sigmas) - 1)
+    # The released result is x_t at the last ᾱ, not x_0.
+    return x / (1 + sigmas[-1] ** 2).sqrt()
+
+
+def sample_with(
+    denoiser: Denoiser, noise: Tensor, scheduler: Any, steps: int,
+    generator: torch.Generator | None = None, progress: Progress | None = None,
+) -> Tensor:  # fmt: skip
+    """A run with any of diffusers' ε-predicting schedulers; as `sample_released`."""
+    scheduler.set_timesteps(steps, device=noise.device)
+    extra = {"generator": generator} if "generator" in _parameters(scheduler.step) else {}
+    x = noise * scheduler.init_noise_sigma
+    for i, t in enumerate(scheduler.timesteps):
+        eps = denoiser(scheduler.scale_model_input(x, t), t.reshape(1).float())
+        x = scheduler.step(eps, t, x, return_dict=False, **extra)[0]
+        if progress:
+            progress(i + 1, len(scheduler.timesteps))
+    return x
+
+
+def _parameters(function: Callable[..., Any]) -> set[str]:
+    from inspect import signature
+
+    return set(signature(function).parameters)

@@ -1,0 +1,196 @@
+"""The engine on diffusers equals the released network, and leaves a UNet as it found it."""
+import gc
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine_networks import attached, build_adapter, build_unet, golden_conditions
+from helpers import Golden, relative_error
+from torch import Tensor
+
+from restorerid_core.conditioning import FaceIdentity, LQCondition
+from restorerid_core.engine.attachment import Attachment
+from restorerid_core.engine.restorer import SCHEDULERS, make_scheduler
+from restorerid_core.engine.sampling import Conditions, Denoiser, sample_released, sample_with
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.schedule import ReleasedSchedule
+
+CALL, RUN = 1e-5, 1e-3
+
+
+@pytest.fixture(autouse=True)
+def inference_mode() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Attachment:
+    return attached(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attachment]:
+    """4.3 GB of seeded weights."""
+    yield attached(tmp_path_factory.mktemp("full"), 320)
+    gc.collect()
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest) -> Any:
+    return lambda tag: request.getfixturevalue(tag.split(".")[0])
+
+
+def both_halves(network: Attachment, conditions: Conditions, x: Tensor, timestep: int) -> Tensor:
+    """ε of a guided call, uncond first as in the golden files."""
+    t = torch.tensor([float(timestep)])
+    uncond = Denoiser(network, replace(conditions, guidance=0.0))(x, t)
+    doubled = Denoiser(network, replace(conditions, guidance=2.0))(x, t)
+    return torch.cat([uncond, uncond + (doubled - uncond) / 2])
+
+
+@pytest.mark.parametrize(
+    ("tag", "height", "width", "timestep", "scale"),
+    [
+        ("tiny.unet", 16, 16, 981, 0.5),
+        ("tiny.unet_scale0", 16, 16, 981, 0.0),
+        ("tiny.unet_nonsquare", 16, 24, 301, 1.3),
+        pytest.param("full.unet", 32, 32, 981, 0.5, marks=pytest.mark.slow),
+        pytest.param("full.unet_nonsquare", 24, 40, 301, 1.0, marks=pytest.mark.slow),
+    ],
+)
+def test_one_call_equals_the_released_network(
+    golden: Any, network: Any, record_property: Any,
+    tag: str, height: int, width: int, timestep: int, scale: float,
+) -> None:  # fmt: skip
+    g: Golden = golden(tag.split(".")[0])
+    conditions = golden_conditions(g, tag, height, width, scale)
+    x = g.input(f"{tag}.x", 1, 4, height, width)
+    error = relative_error(both_halves(network(tag), conditions, x, timestep), g[f"{tag}.eps"])
+    record_property("relative_error", error)
+    assert error <= CALL
+
+
+@pytest.mark.parametrize(
+    ("tag", "size"), [("tiny.base", 16), pytest.param("full.base", 32, marks=pytest.mark.slow)]
+)
+def test_without_a_face_it_is_the_base_model(
+    golden: Any, network: Any, record_property: Any, tag: str, size: int
+) -> None:
+    g: Golden = golden("base_and_training")
+    conditions = golden_conditions(g, tag, size, size, 1.0, tokens=77)
+    eps = both_halves(network(tag), conditions, g.input(f"{tag}.x", 1, 4, size, size), 981)
+    error = relative_error(eps, g[f"{tag}.eps"])
+    record_property("relative_error", error)
+    assert error <= CALL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tag", "height", "width", "steps", "guidance", "scale"),
+    [
+        ("tiny.ddim50", 16, 16, 50, 4.0, 0.35),
+        ("tiny.ddim10_cfg1", 16, 16, 10, 1.0, 0.35),
+        ("tiny.ddim20_cfg7_5", 16, 24, 20, 7.5, 1.2),
+        ("full.ddim5", 32, 32, 5, 4.0, 0.35),
+    ],
+)
+def test_a_run_equals_the_released_sampler(
+    golden: Any, network: Any, record_property: Any,
+    tag: str, height: int, width: int, steps: int, guidance: float, scale: float,
+) -> None:  # fmt: skip
+    g: Golden = golden(tag.split(".")[0])
+    denoiser = Denoiser(network(tag), golden_conditions(g, tag, height, width, scale, guidance))
+    numbers = iter(range(steps))
+    latent = sample_released(
+        denoiser, g.input(f"{tag}.x_T", 1, 4, height, width), ReleasedSchedule.of(steps),
+        lambda x: g.input(f"{tag}.noise.{next(numbers)}", *x.shape),
+    )  # fmt: skip
+    error = relative_error(latent, g[f"{tag}.latent"])
+    record_property("relative_error", error)
+    assert error <= RUN
+
+
+def test_detaching_leaves_the_unet_bit_identical(tmp_path: Path) -> None:
+    unet = build_unet(tmp_path)
+    before = {key: tensor.clone() for key, tensor in unet.state_dict().items()}
+    processors = dict(unet.attn_processors)
+    x, text = Golden.input("x", 2, 4, 16, 16), Golden.input("text", 2, 77, 768)
+    bare = unet(x, torch.tensor([981.0]), text).sample
+
+    network = Attachment(unet, *build_adapter())
+    network.merge_lora(True)
+    assert relative_error(network(x, torch.tensor([981.0]), text, None), bare) > 1e-3
+    network.merge_lora(False)
+    # Without a step's conditioning only the order of the attention's sums may differ.
+    assert relative_error(network(x, torch.tensor([981.0]), text, None), bare) < 1e-6
+    network.merge_lora(True)
+    network.detach()
+
+    assert torch.equal(unet(x, torch.tensor([981.0]), text).sample, bare)
+    assert all(torch.equal(before[key], tensor) for key, tensor in unet.state_dict().items())
+    assert dict(unet.attn_processors) == processors
+    assert not any(module._forward_hooks for module in unet.modules())
+
+
+def test_an_exception_in_the_unet_leaves_no_conditioning_behind(tiny: Attachment) -> None:
+    step: Any = object()
+    with pytest.raises(AttributeError):
+        tiny(Golden.input("x", 1, 4, 16, 16), torch.tensor([1.0]),
+             Golden.input("text", 1, 77, 768), step)  # fmt: skip
+    assert tiny._step is None
+
+
+def test_a_batch_equals_single_runs(golden: Any, tiny: Attachment) -> None:
+    """Two seeds of two photos with an identity and λ each."""
+    latent = Golden.input("lq", 2, 4, 16, 16)
+    tokens, text = Golden.input("tokens", 3, 4, 768), Golden.input("texts", 2, 77, 768)
+    scales, t = (0.3, 0.9), torch.tensor([500.0])
+
+    def denoiser(rows: list[int]) -> Denoiser:
+        face = FaceIdentity(tokens[rows], tokens[2:], torch.zeros(len(rows), 512))
+        scale = tuple(scales[row] for row in rows)
+        return Denoiser(
+            tiny, Conditions(LQCondition(latent[rows]), face, scale, text[:1], text[1:], 3.0)
+        )
+
+    x = Golden.input("noise", 4, 4, 16, 16)  # seeds × photos
+    batch = denoiser([0, 1])(x, t)
+    for row in range(4):
+        single = denoiser([row % 2])(x[row : row + 1], t)
+        assert relative_error(batch[row : row + 1], single) < 2e-5
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_schedulers_of_diffusers(golden: Any, tiny: Attachment, name: str) -> None:
+    """They end near where the released sampler does, and report each step."""
+    g: Golden = golden("tiny")
+    conditions = golden_conditions(g, "tiny.ddim50", 16, 16, 0.35, 1.0)
+    noise = g.input("tiny.ddim50.x_T", 1, 4, 16, 16)
+    seen: list[tuple[int, int]] = []
+    generator = torch.Generator().manual_seed(0)
+    latents = [
+        sample_with(Denoiser(tiny, conditions), noise, make_scheduler(name), steps, generator,
+                    lambda *step: seen.append(step))
+        for steps in (4, 8)
+    ]  # fmt: skip
+    assert seen[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert all(latent.isfinite().all() for latent in latents)
+    assert 0 < relative_error(*latents) < 1
+
+
+def test_unknown_sampler_is_named() -> None:
+    with pytest.raises(RestorerIDError, match="expected one of released, ddim"):
+        make_scheduler("euler_b")
+
+
+def test_a_unet_of_other_sizes_is_refused(tmp_path: Path) -> None:
+    unet = build_unet(tmp_path, 64)
+    with pytest.raises(RestorerIDError, match=r"not an SD-1\.5 of the adapter's sizes"):
+        Attachment(unet, *build_adapter(32))
+    with pytest.raises(RestorerIDError, match=r"The UNet \(Linear\) is not an SD-1\.5"):
+        Attachment(torch.nn.Linear(2, 2), *build_adapter(32))
+    assert not any(module._forward_hooks for module in unet.modules())

@@ -1,0 +1,62 @@
+"""The engine's UNet and adapter on the golden recipe's weights, tiny or full."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from adapter_files import adapter_shapes, scaled
+from helpers import ROOT, Golden, seeded_state_dict
+from sd15_keys import unet_shapes
+from torch import Tensor
+
+from restorerid_core.conditioning import FaceIdentity, LQCondition
+from restorerid_core.engine.attachment import Attachment
+from restorerid_core.engine.sampling import Conditions
+from restorerid_core.network.adapter import Adapter
+
+FULL_WIDTH = 320
+
+
+def unet_config(folder: Path, width: int) -> Path:
+    """diffusers' configuration of an SD-1.5 UNet of this width."""
+    shipped = ROOT / "restorerid_core/engine/sd15/unet/config.json"
+    sizes = [width, 2 * width, 4 * width, 4 * width]
+    config = json.loads(shipped.read_text()) | {"block_out_channels": sizes}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def build_unet(folder: Path, width: int = 32) -> Any:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    weights: Any = seeded_state_dict(unet_shapes(width))
+    config = str(unet_config(folder, width))
+    unet = UNet2DConditionModel.from_single_file(weights, config=config, local_files_only=True)
+    return unet.eval().requires_grad_(False)
+
+
+def build_adapter(width: int = 32) -> tuple[Adapter, dict[str, Tensor]]:
+    """The networks and the LoRA."""
+    lq = 256 if width == FULL_WIDTH else width
+    config = scaled(width, lq_width=lq, lq_channels=lq)
+    weights = seeded_state_dict(adapter_shapes(config))
+    adapter = Adapter(config)
+    adapter.load_state_dict({key: weights[key] for key in adapter.state_dict()})
+    lora = {key: tensor for key, tensor in weights.items() if "_lora." in key}
+    return adapter.eval().requires_grad_(False), lora
+
+
+def attached(folder: Path, width: int = 32) -> Attachment:
+    return Attachment(build_unet(folder, width), *build_adapter(width))
+
+
+def golden_conditions(golden: Golden, tag: str, height: int, width: int, scale: float,
+                      guidance: float = 2.0, tokens: int = 81) -> Conditions:  # fmt: skip
+    """Of a golden call or run; 77 tokens are the base model's."""
+    cond = golden.input(f"{tag}.cond_context", 1, tokens, 768)
+    uncond = golden.input(f"{tag}.uncond_context", 1, tokens, 768)
+    lq = LQCondition(golden.input(f"{tag}.lq_latent", 1, 4, height, width))
+    face = FaceIdentity(cond[:, 77:], uncond[:, 77:], torch.zeros(1, 512)) if tokens > 77 else None
+    return Conditions(lq, face, (scale,), cond[:, :77], uncond[:, :77], guidance)
