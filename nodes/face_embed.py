@@ -16,6 +16,7 @@ from ..restorerid_core.faces.detect import (
 )
 from ..restorerid_core.faces.identity import COMBINATIONS, build_identity
 from ..restorerid_core.faces.packs import find_pack
+from ..restorerid_core.faces.people import MIN_SIDE
 from ..restorerid_core.images import check_image, to_rgb
 from .face_features import (
     clip_hidden,
@@ -29,9 +30,6 @@ from .model import RestorerIDModel
 from .types import CATEGORY, FaceType, RestorerIDType
 
 log = logging.getLogger(__name__)
-
-MIN_SIDE = 32
-"""Pixels; a face of a smaller photo has no features left."""
 
 
 class RestorerIDFaceEmbed(io.ComfyNode):

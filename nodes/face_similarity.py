@@ -14,6 +14,7 @@ from ..restorerid_core.faces.detect import (
     load_analyzer,
 )
 from ..restorerid_core.faces.packs import find_pack
+from ..restorerid_core.faces.people import MIN_SIDE
 from ..restorerid_core.faces.similarity import (
     PAIRINGS,
     compare_faces,
@@ -21,7 +22,6 @@ from ..restorerid_core.faces.similarity import (
 )
 from ..restorerid_core.faces.similarity_picture import draw_comparison
 from ..restorerid_core.images import check_image, to_rgb
-from .face_embed import MIN_SIDE
 from .face_features import steps
 from .face_models import face_model_roots, face_models_input
 from .types import CATEGORY

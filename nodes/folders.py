@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 
 from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.faces.people import readable
 from ..restorerid_core.photo_files import list_folders
 
 
@@ -53,11 +54,6 @@ def _state(path: Path) -> tuple[str, int, int]:
     except OSError:  # a link to nowhere: named when it is read
         return str(path), 0, 0
     return str(path), state.st_size, state.st_mtime_ns
-
-
-def readable(text: str) -> str:
-    """Bytes of file names that are no UTF-8 (old archives have them) become escapes."""
-    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 def plain_name(path: Path) -> str:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.choose import FACE_RULES
+from ..restorerid_core.faces.people import MIN_SIDE
 from ..restorerid_core.faces.person import Person, merge_people
 from ..restorerid_core.images import check_image, to_rgb
-from .face_embed import MIN_SIDE
 from .types import CATEGORY, ReferencesType
 
 T = TypeVar("T")

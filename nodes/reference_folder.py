@@ -8,20 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.faces.people import find_sources, read_people, readable
 from ..restorerid_core.faces.person import Person, merge_people
-from ..restorerid_core.images import at_most
-from ..restorerid_core.photo_files import list_folders, list_photos, read_photo
-from .folders import find_folder, fingerprint, readable
-from .reference import read_images
+from .folders import find_folder, fingerprint
 from .types import CATEGORY, ReferencesType
 
 log = logging.getLogger(__name__)
-
-LARGEST = 2048
-"""Pixels: more of a reference photo is not kept, for its face is used at 224 px."""
 
 
 class RestorerIDReferenceFolder(io.ComfyNode):
@@ -80,41 +74,6 @@ class RestorerIDReferenceFolder(io.ComfyNode):
                 "people, or a subfolder of pictures for each person: put them there."
             )
         return io.NodeOutput(merge_people([*references, *people]), report(root, people, problems))
-
-
-def find_sources(root: Path) -> list[tuple[Path, list[Path]]]:
-    """Each picture and each subfolder of `root`, with its pictures."""
-    alone = [(path, [path]) for path in list_photos(root)]
-    return [*alone, *((path, _pictures(path)) for path in list_folders(root))]
-
-
-def _pictures(folder: Path) -> list[Path]:
-    try:
-        return list_photos(folder)
-    except RestorerIDError:  # the report then names it as a folder without a readable picture
-        return []
-
-
-def read_people(
-    sources: list[tuple[Path, list[Path]]],
-) -> tuple[tuple[Person, ...], list[str]]:
-    """The people, and a sentence about each file and subfolder that gave nothing."""
-    people: list[Person] = []
-    problems: list[str] = []
-    for path, files in sources:
-        photos: list[Tensor] = []
-        for file in files:
-            try:
-                photo = at_most(read_photo(file).movedim(-1, 0)[None], LARGEST).movedim(1, -1)
-                photos.extend(read_images(photo, str(file)))
-            except RestorerIDError as error:
-                problems.append(str(error))
-        if photos:
-            name = path.stem if path in files else path.name
-            people.append(Person(readable(name), tuple(photos)))
-        elif path not in files:
-            problems.append(f"the folder '{path}' has no picture that could be read.")
-    return merge_people(people), problems
 
 
 def report(root: Path, people: tuple[Person, ...], problems: list[str]) -> str:
