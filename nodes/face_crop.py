@@ -92,6 +92,8 @@ class RestorerIDFaceCrop(io.ComfyNode):
             title = f"photo {index + 1} of {len(photos)}, {batch.shape[3]}x{batch.shape[2]} px"
             lines += [f"{title}: {len(found) or 'no'} face(s) found"]
             lines += [*map(describe, taken), *describe_skipped(skipped)]
+            if unknown := (wanted or set()).difference(face.number for face in found):
+                lines.append(f"{format_numbers(unknown)}: not on this photo")
         images = [c.images.movedim(1, -1).contiguous() for c in crops if c.faces]
         # With nothing to restore the nodes that follow do not run; Face Paste gives the photo.
         return io.NodeOutput(images or [ExecutionBlocker(None)], crops, previews, "\n".join(lines))

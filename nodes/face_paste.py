@@ -90,8 +90,12 @@ def group_parts(crops: list[FaceCrops], restored: list[Tensor], photos: int) -> 
             "what went into Face Crop."
         )
     parts: list[list[Part]] = [[] for _ in range(photos)]
-    for number, part in enumerate(wanted):
-        image = to_rgb(check_image(restored[number], "restored")).movedim(-1, 1)
+    images = iter(restored)
+    for part in crops:
+        if part.faces:
+            image = to_rgb(check_image(next(images), "restored")).movedim(-1, 1)
+        else:
+            image = part.images
         parts[part.photo].append((part, image))
     return parts
 

@@ -101,20 +101,18 @@ class RestorerIDMatchFaces(io.ComfyNode):
         found = [person for name, person in known.items() if name in used]
         progress = comfy.utils.ProgressBar(max(1, sum(len(person.faces) for person in found)))
         identity = embed_people(found, face_features(restorerid[0], clip_vision[0], progress))
-        parts = [
-            part
-            for photo, decided in zip(crops, matches, strict=True)
-            for part in batches(
-                photo, [m.result or rest for m in decided], identity, faces_per_run[0]
-            )
-        ]
+        faces, images, places = [], [], []
+        for photo, decided in zip(crops, matches, strict=True):
+            results = [match.result or rest for match in decided]
+            parts = list(batches(photo, results, identity, faces_per_run[0]))
+            faces += [face for face, _ in parts]
+            images += [part.images.movedim(1, -1).contiguous() for _, part in parts]
+            # Face Paste hears of a photo of which nothing is restored, too.
+            places += [part for _, part in parts] or [photo.subset([])]
+        # With nothing to restore the nodes that follow do not run; Face Paste gives the photo.
+        nothing = [ExecutionBlocker(None)]
         text = report(crops, matches, known, chosen, rest)
-        if not parts:
-            # With nothing to restore the nodes that follow do not run; Face Paste gives the photo.
-            nothing = [ExecutionBlocker(None)]
-            return io.NodeOutput(nothing, nothing, [photo.subset([]) for photo in crops], text)
-        images = [part.images.movedim(1, -1).contiguous() for _, part in parts]
-        return io.NodeOutput([face for face, _ in parts], images, [c for _, c in parts], text)
+        return io.NodeOutput(faces or nothing, images or nothing, places, text)
 
 
 def study_people(pack: FacePack, people: Sequence[Person]) -> dict[str, Reference]:

@@ -90,7 +90,12 @@ class FaceAnalyzer:
         """
         turned = [self._detect(turned_view(photo, self.size, turns)) for turns in range(4)]
         upright = max(range(4), key=lambda turns: sum(face.score for face in turned[turns]))
-        tiles = [self._detect(view) for view in tile_views(photo, self.size, upright)]
+        tiles = [
+            self._detect(view)
+            # Where only tiles will show faces, it is not known yet which way is up.
+            for turns in ((upright,) if any(turned) else range(4))
+            for view in tile_views(photo, self.size, turns)
+        ]
         found = _without_doubles(chain.from_iterable(turned + tiles))
         return [self._describe(photo, face) for face in found] or self.analyze(photo)
 

@@ -1,17 +1,12 @@
 """Where a restored face goes back into its photo."""
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
-
-from .crop import CROP
 
 HEAD_CENTRE, HEAD_AXES = (256.0, 258.0), (175.0, 211.0)
 """The ellipse of a head with its hair in the aligned crop of 512 px."""
 REACH = 1.2
-"""A mask ends at this many times the ellipse."""
-BORDER = 24.0
-"""Pixels of the crop of 512 px over which a mask ends before the crop does."""
+"""A mask ends at this many times the ellipse, just before the crop does."""
 
 
 def head_radius(points: Tensor) -> Tensor:
@@ -21,7 +16,7 @@ def head_radius(points: Tensor) -> Tensor:
 
 
 def face_mask(points: Tensor, others: Iterable[Tensor], feather: float) -> Tensor:
-    """1 on the head, softly 0 at `REACH`, at the crop's border, and towards other heads.
+    """1 on the head, softly 0 at `REACH` and towards other heads.
 
     A pixel belongs to the head in whose own measure it lies nearest, so the masks of two faces
     never overlap, and each is 0 on a head that does not overlap its own.
@@ -34,8 +29,7 @@ def face_mask(points: Tensor, others: Iterable[Tensor], feather: float) -> Tenso
         (h, w) in [0, 1].
     """
     radius = head_radius(points)
-    border = torch.minimum(points + 0.5, CROP - 0.5 - points).amin(dim=-1)
-    mask = smoothstep((REACH - radius) / feather) * smoothstep(border / BORDER)
+    mask = smoothstep((REACH - radius) / feather)
     for other in others:
         mask *= smoothstep((head_radius(other) - radius) / feather)
     return mask

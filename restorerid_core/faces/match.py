@@ -77,7 +77,12 @@ def parse_choices(text: str, names: Sequence[str]) -> Choices:
     Raises:
         RestorerIDError: a line is not of this form, or names nobody.
     """
-    known = {name.casefold(): name for name in (BLIND, LEAVE, *names)}
+    if reserved := [name for name in names if name.casefold() in (BLIND, LEAVE)]:
+        raise RestorerIDError(
+            f"a person of the references is called '{reserved[0]}', but in `choices` this word "
+            "tells what to do with a face; give the person another name."
+        )
+    folded = {name.casefold(): name for name in (BLIND, LEAVE, *names)}
     choices = {}
     for line in filter(str.strip, text.splitlines()):
         parsed = _CHOICE.fullmatch(line)
@@ -87,12 +92,13 @@ def parse_choices(text: str, names: Sequence[str]) -> Choices:
                 "such as '3 = Anna', '3 = blind' or '3 = leave'."
             )
         photo, number, name = parsed.groups()
-        if name.casefold() not in known:
+        result = name if name in names else folded.get(name.casefold())
+        if result is None:
             raise RestorerIDError(
                 f"`choices` names '{name}', who is not among the references ({', '.join(names)}); "
                 f"use one of these names, {BLIND} or {LEAVE}."
             )
-        choices[int(photo) if photo else None, int(number)] = known[name.casefold()]
+        choices[int(photo) if photo else None, int(number)] = result
     return choices
 
 

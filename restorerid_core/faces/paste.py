@@ -19,7 +19,7 @@ COLORS = (AUTO, RESTORED, PHOTO)
 LUMA = (0.299, 0.587, 0.114)
 GREY = 2 / 255
 """A photo whose channels differ less than this is black and white."""
-BLOCK = 2**17
+BLOCK = 2**16
 """Pixels of the photo worked on at a time, which keeps the memory small beside the photo's."""
 ASPECT = 0.02
 
@@ -117,7 +117,8 @@ def _paste(
         soft = face_mask(
             coordinates(to_head, *block), (coordinates(o, *block) for o in near), settings.feather
         )
-        changed = torch.addcmul(part, update, soft).clamp(0, 1)
+        # A photo may lie a little outside of 0 to 1, and stays so where nothing changes.
+        changed = torch.addcmul(part, update, soft).clamp(part.clamp(max=0), part.clamp(min=1))
         target = out[:, here[0], here[1]]
         target.copy_(torch.where(soft > 0, changed, target))
         mask[here] += soft

@@ -14,8 +14,10 @@ from .person import Person
 
 SMALL_FACE = 64
 """Pixels; of a smaller face the recogniser sees mostly interpolation."""
-BLURRED = 100.0
-"""Variance of the Laplacian of the 112 px face, in 8-bit units: sharp photos have hundreds."""
+BLURRED, SHARP = 150.0, 500.0
+"""Variances of the Laplacian of the 112 px face, in 8-bit units."""
+LEAST = 0.01
+"""Of the weight of a sharp photo: what a photo without any detail keeps."""
 STRANGER = 0.15
 """Cosine to the other photos of the person below which a photo probably shows someone else."""
 
@@ -41,9 +43,10 @@ class ReferenceFace:
         """Above 0; only its ratio to that of other photos counts.
 
         The embedding's length times the detector's score, as in insightface's IJB evaluation, and
-        less for a face that has to be enlarged for the recogniser.
+        less for a face that has to be enlarged for the recogniser or is blurred.
         """
-        return self.face.norm * self.face.score * min(1.0, self.side / ARCFACE_FACE)
+        size, sharpness = min(1.0, self.side / ARCFACE_FACE), min(1.0, self.sharpness / SHARP)
+        return self.face.norm * self.face.score * size * max(sharpness, LEAST)
 
     def flaws(self) -> list[str]:
         found = []

@@ -1,4 +1,5 @@
 """The order and the choice of the faces of a photo."""
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import RestorerIDError
@@ -11,6 +12,7 @@ ORDERS: dict[str, Callable[[Detection], float]] = {
     "highest score first": lambda face: -face.score,
 }
 ALL = "all"
+_NUMBERS = re.compile(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?")
 
 
 def parse_numbers(text: str) -> set[int] | None:
@@ -21,18 +23,16 @@ def parse_numbers(text: str) -> set[int] | None:
     """
     if text.strip().casefold() in ("", ALL):
         return None
-    try:
-        numbers: set[int] = set()
-        for part in text.replace(";", ",").split(","):
-            first, _, last = part.partition("-")
-            numbers.update(range(int(first), int(last or first) + 1))
-    except ValueError:
-        numbers = set()
-    if not numbers or min(numbers) < 1:
-        raise RestorerIDError(
-            f"`faces` is '{text}'; expected '{ALL}' or the numbers of faces as on the preview, "
-            "such as '1, 3-5'."
-        )
+    numbers: set[int] = set()
+    for part in re.split("[,;]", text):
+        found = _NUMBERS.fullmatch(part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 1 <= first <= last:
+            raise RestorerIDError(
+                f"`faces` is '{text}'; expected '{ALL}' or the numbers of faces as on the preview, "
+                "such as '1, 3-5'."
+            )
+        numbers.update(range(first, last + 1))
     return numbers
 
 

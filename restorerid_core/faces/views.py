@@ -61,7 +61,9 @@ def whole_view(photo: np.ndarray, size: tuple[int, int], margin: float = 0.0) ->
     offset = int(border * scale)
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     canvas[offset : offset + small.shape[0], offset : offset + small.shape[1]] = small
-    return View(canvas, np.array([[1, 0, -offset], [0, 1, -offset]]) / scale)
+    # Rounded to whole pixels, the two sides are not scaled quite alike.
+    x, y = width / small.shape[1], height / small.shape[0]
+    return View(canvas, np.array([[x, 0, -offset * x], [0, y, -offset * y]]))
 
 
 def turned_view(photo: np.ndarray, size: tuple[int, int], turns: int) -> View:

@@ -18,6 +18,14 @@ from helpers import ROOT
 
 EXTENSION_FOLDER = "comfyui-restorerid"
 START_TIMEOUT = 120  # seconds
+PHOTOS = {
+    "degraded.png": "samples/2-lq1.png",
+    "reference.png": "samples/2-ref1.png",
+    "group.jpg": "solvay_1927.jpg",
+    "anna.png": "samples/2-ref1.png",
+    "ben.png": "samples/4-ref1.png",
+}
+"""What is in the input folder, from the folder of sample faces."""
 
 
 class Server:
@@ -119,9 +127,9 @@ def wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def full_server(comfy: Path, faces: Path, folder: Path) -> Iterator[Server]:
-    """A server with full-size seeded models, and a person's photos as the workflows name them."""
+    """A server with full-size seeded models, and photos as the workflows name them."""
     make_folder(folder, full_models(faces))
-    shutil.copy(faces / "samples" / "2-lq1.png", folder / "input" / "degraded.png")
-    shutil.copy(faces / "samples" / "2-ref1.png", folder / "input" / "reference.png")
+    for name, photo in PHOTOS.items():
+        shutil.copy(faces / photo, folder / "input" / name)
     with running(comfy, folder) as server:
         yield server

@@ -10,6 +10,7 @@ import pytest
 import torch
 from comfy_server import Server, full_server
 from models import CLIP_CONFIG, build_model, build_restorer, load_image
+from photo_scenes import PhotoNodes, Photos
 from sampling import Scene
 from torch import Tensor
 
@@ -121,3 +122,23 @@ def embed(face_embed: Any, clip_vision: Any, restorer: Any, faces_dir: Path, mod
 def two_people(faces_dir: Path) -> Tensor:
     """(2, 512, 512, 3): references of two people."""
     return torch.cat([load_image(faces_dir / f"samples/{person}-ref1.png") for person in "12"])
+
+
+@pytest.fixture(scope="module")
+def photos(faces_dir: Path) -> Photos:
+    """Whole photographs of known people."""
+    return Photos(faces_dir)
+
+
+@pytest.fixture(scope="module")
+def nodes(
+    extension: ModuleType, restorer: Any, clip_vision: Any, faces_dir: Path, comfy_root: Path
+) -> Iterator[PhotoNodes]:
+    """Face Crop, Match Faces and Face Paste, with the small face models."""
+    import folder_paths
+
+    with pytest.MonkeyPatch.context() as patch:
+        folders = {**folder_paths.folder_names_and_paths, "insightface": ([str(faces_dir)], set())}
+        patch.setattr(folder_paths, "folder_names_and_paths", folders)
+        patch.setattr(folder_paths, "models_dir", str(comfy_root / "no models here"))
+        yield PhotoNodes(extension, restorer, clip_vision)

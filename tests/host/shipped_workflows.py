@@ -38,6 +38,12 @@ def only(prompt: dict[str, Any], node_class: str) -> str:
     return found
 
 
+def titled(prompt: dict[str, Any], title: str) -> str:
+    """The id of the prompt's one node of a title."""
+    (found,) = (key for key, node in prompt.items() if node["_meta"]["title"] == title)
+    return found
+
+
 def to_api(ui: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """The API form of a UI form without titles, by the server's node definitions (/object_info)."""
     sources = {link[0]: [str(link[1]), link[2]] for link in ui["links"]}
@@ -48,22 +54,23 @@ def to_api(ui: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
         definition = definitions[node["type"]]
         inputs = {slot["name"]: sources[slot["link"]] for slot in node["inputs"] if slot["link"]}
         prompt[str(node["id"])] = {
-            "inputs": inputs | widget_values(node, definition),
+            "inputs": widget_values(node, definition) | inputs,
             "class_type": node["type"],
         }
     return prompt
 
 
 def widget_values(node: dict[str, Any], definition: dict[str, Any]) -> dict[str, Any]:
-    """`widgets_values` by input name; the frontend's own widgets are left out."""
+    """`widgets_values` by input name, linked ones too; the frontend's own widgets are left out."""
     values = iter(node.get("widgets_values", []))
     named = {}
     for group in ("required", "optional"):
         for name, spec in definition["input"].get(group, {}).items():
-            if not isinstance(spec[0], list) and spec[0] not in WIDGETS:
+            options = spec[1] if len(spec) > 1 else {}
+            is_widget = isinstance(spec[0], list) or spec[0] in WIDGETS
+            if not is_widget or options.get("forceInput"):
                 continue
             named[name] = next(values)
-            options = spec[1] if len(spec) > 1 else {}
             if options.get("control_after_generate") or options.get("image_upload"):
                 next(values)  # "randomize", or the upload button
     assert not list(values), f"{node['type']} has more widget values than widgets"

@@ -1,0 +1,174 @@
+"""How a photograph is shown to the detector, and the faces found in whole photographs."""
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from restorerid_core.faces.detect import FaceAnalyzer
+from restorerid_core.faces.views import (
+    SMALLEST_FACE,
+    TILE_FACE,
+    View,
+    tile_views,
+    turned_view,
+    whole_view,
+)
+
+PEOPLE = ("1", "2", "4", "6", "8", "11")
+SIZE = (64, 64)
+"""Of a small detector: tiles of 128 px, faces of 32 px are 16 px on them."""
+
+
+def spot(height: int, width: int, point: np.ndarray, radius: float) -> np.ndarray:
+    """A photo with a soft bright spot at the point, counted from the photo's corner."""
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    value = 255 * np.exp(
+        -((columns - point[0]) ** 2 + (rows - point[1]) ** 2) / (2 * radius**2)
+    )
+    return np.repeat(value[..., None], 3, axis=2).astype(np.uint8)
+
+
+def centroid(canvas: np.ndarray) -> np.ndarray:
+    """(2,): where the spot is, counted from the canvas' corner."""
+    rows, columns = np.mgrid[: canvas.shape[0], : canvas.shape[1]] + 0.5
+    weight = canvas[..., 0].astype(float)
+    return np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+
+
+def all_views(photo: np.ndarray) -> Iterator[View]:
+    for turns in range(4):
+        yield turned_view(photo, SIZE, turns)
+        yield from tile_views(photo, SIZE, turns)
+    for margin in (0.0, 0.5, 1.5):
+        yield whole_view(photo, SIZE, margin)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (300, 200), (170, 410), (129, 127), (40, 90)])
+@pytest.mark.parametrize("place", [(0.5, 0.5), (0.2, 0.7), (0.85, 0.3)])
+def test_points_of_every_view_map_back(shape: tuple[int, int], place: tuple[float, float]):
+    point = np.array([place[0] * shape[1], place[1] * shape[0]])
+    radius = max(shape) / 40
+    photo = spot(*shape, point, radius)
+    seen = 0
+    for view in all_views(photo):
+        inside = np.minimum(point - view.frame[:2], view.frame[2:] - point).min() > 4 * radius
+        if inside:
+            pixel = np.linalg.norm(view.to_photo[:, 0])
+            error = view.points(centroid(view.canvas)) - point
+            assert np.abs(error).max() < 0.8 * pixel + 0.25
+            seen += 1
+    assert seen >= 7
+
+
+def test_turning_keeps_boxes_in_order():
+    photo = np.zeros((300, 200, 3), np.uint8)
+    for turns in range(4):
+        view = turned_view(photo, SIZE, turns)
+        (box,) = view.boxes(np.array([[10.0, 20, 30, 25]]))
+        assert (box[2:] > box[:2]).all()
+        scale = 300 / 64
+        size = (20, 5) if turns % 2 == 0 else (5, 20)
+        # The canvas has whole pixels, so the sides are scaled a little apart.
+        assert np.allclose(box[2:] - box[:2], np.array(size) * scale, rtol=0.02)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_turned_views_show_the_turned_photo(turns: int):
+    photo = np.random.default_rng(0).integers(0, 256, (64, 40, 3), dtype=np.uint8)
+    canvas = turned_view(photo, SIZE, turns).canvas
+    turned = np.rot90(photo, turns)
+    assert canvas.shape == (64, 64, 3)
+    assert np.array_equal(canvas[: turned.shape[0], : turned.shape[1]], turned)
+
+
+@pytest.mark.parametrize("shape", [(129, 40), (40, 129), (128, 300), (301, 555), (1000, 130)])
+def test_every_small_face_is_whole_on_a_tile_and_large_enough(shape: tuple[int, int]):
+    """Of every size up to the fifth of a tile, at every place of the photo."""
+    views = list(tile_views(np.zeros((*shape, 3), np.uint8), SIZE))
+    for side in (SMALLEST_FACE - 12, SMALLEST_FACE - 6):
+        x, y = (np.arange(0, length - side + 1, 3) for length in shape[::-1])
+        corner = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        boxes = np.concatenate([corner, corner + side], axis=1)
+        assert np.any([view.whole(boxes) for view in views], axis=0).all()
+    for view in views:
+        assert SMALLEST_FACE / np.linalg.norm(view.to_photo[:, 0]) >= TILE_FACE - 1e-6
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (90, 64), (1, 128)])
+def test_a_small_photo_has_no_tiles(shape: tuple[int, int]):
+    assert not list(tile_views(np.zeros((*shape, 3), np.uint8), SIZE))
+
+
+def test_faces_at_a_tile_s_edge_are_dropped_but_not_those_at_the_photo_s():
+    first, *_, last = tile_views(np.zeros((128, 400, 3), np.uint8), SIZE)
+    boxes = np.array([[-3, 5, 20, 30], [100, 40, 127, 70], [60, 60, 90, 99], [50, 100, 70, 140.0]])
+    assert first.whole(boxes).tolist() == [True, False, True, True]
+    moved = boxes + np.array([272, 0, 272, 0])
+    assert last.whole(moved).tolist() == [False, True, True, True]
+
+
+# Whole photographs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("person", PEOPLE)
+def test_a_turned_photo_shows_the_same_person(analyzer: FaceAnalyzer, read_photo, person: str):
+    photo = read_photo(f"samples/{person}-ref1.png")
+    (upright,) = analyzer.find_all(photo)
+    for turns in (1, 2, 3):
+        (face,) = analyzer.find_all(np.ascontiguousarray(np.rot90(photo, turns)))
+        assert face.embedding @ upright.embedding > 0.9
+        assert sorted(face.size) == pytest.approx(sorted(upright.size), rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turns", range(4))
+def test_small_faces_of_a_large_photo_are_found(analyzer: FaceAnalyzer, read_photo, turns: int):
+    """Faces of some 45 px on 3400 px, which the whole photo shows as 8 px to the detector."""
+    import cv2
+
+    canvas = np.full((2600, 3400, 3), 110, np.uint8)
+    places = [(150, 90), (1240, 60), (2130, 700), (3250, 1240), (1190, 1250), (60, 2450)]
+    for person, (x, y) in zip(PEOPLE, places, strict=True):
+        head = cv2.resize(read_photo(f"samples/{person}-ref1.png"), (100, 100),
+                          interpolation=cv2.INTER_AREA)  # fmt: skip
+        canvas[y : y + 100, x : x + 100] = head
+    found = analyzer.find_all(np.ascontiguousarray(np.rot90(canvas, turns)))
+    assert len(found) == len(PEOPLE)
+    assert max(max(face.size) for face in found) < 90
+
+
+@pytest.mark.slow
+def test_a_face_is_found_once_however_large(analyzer: FaceAnalyzer, read_photo):
+    """Tiles of a large portrait show parts of the face, which are no faces of their own."""
+    import cv2
+
+    photo = read_photo("samples/4-ref1.png")
+    (small,) = analyzer.find_all(photo)
+    (large,) = analyzer.find_all(cv2.resize(photo, None, fx=4, fy=4))
+    assert np.allclose(large.bbox / 4, small.bbox, atol=8)
+    assert large.embedding @ small.embedding > 0.95
+
+
+def test_a_tight_portrait_is_found_as_analyze_finds_it(analyzer: FaceAnalyzer, read_photo):
+    photo = read_photo("samples/2-ref1.png")
+    left, top, right, bottom = analyzer.analyze(photo)[0].bbox.astype(int)
+    tight = np.ascontiguousarray(photo[top:bottom, left:right])
+    assert len(analyzer.find_all(tight)) == 1
+
+
+def test_noise_has_no_face(analyzer: FaceAnalyzer):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 150, 3), dtype=np.uint8)
+    assert analyzer.find_all(noise) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_group_photo_shows_29_faces(analyzer: FaceAnalyzer, read_photo, turns: int):
+    photo = np.ascontiguousarray(np.rot90(read_photo("solvay_1927.jpg"), turns))
+    found = analyzer.find_all(photo)
+    assert len(found) == 29
+    scores = [face.score for face in found]
+    assert scores == sorted(scores, reverse=True)
+    for face in found:
+        assert (face.center > 0).all() and (face.center < photo.shape[1::-1]).all()
