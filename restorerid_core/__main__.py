@@ -1,6 +1,7 @@
 """Command line: `python -m restorerid_core <command>`."""
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -9,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from .checkpoint import Inspection, convert, inspect
+from .commands.restore import add_restore
 from .errors import RestorerIDError
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -16,7 +18,7 @@ MIB = 2**20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, or 1 after an error that the user can put right."""
+    """Run one command; returns its exit status: 1 after an error that the user can mend."""
     parser = argparse.ArgumentParser(
         prog="python -m restorerid_core", description="RestorerID without ComfyUI."
     )
@@ -24,15 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for add in COMMANDS:
         add(commands)
     args = parser.parse_args(argv)
+    logging.basicConfig(format="restorerid: %(message)s", level=logging.INFO)
+    # diffusers warns of an empty list of layers that should stay in float32.
+    logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except (RestorerIDError, OSError) as error:
         print(f"restorerid: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("restorerid: interrupted.", file=sys.stderr)
         return 130
-    return 0
 
 
 def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -104,7 +108,7 @@ def _report(result: Inspection) -> str:
     return "\n".join(lines)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (_add_convert, _add_inspect)
+COMMANDS: tuple[Callable[..., None], ...] = (_add_convert, _add_inspect, add_restore)
 
 if __name__ == "__main__":
     sys.exit(main())

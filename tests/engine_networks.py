@@ -7,33 +7,25 @@ from typing import Any
 
 import torch
 from adapter_files import adapter_shapes, scaled
-from helpers import ROOT, Golden, seeded_state_dict
+from helpers import Golden, seeded_state_dict
 from sd15_keys import unet_shapes
 from torch import Tensor
 
 from restorerid_core.conditioning import FaceIdentity, LQCondition
 from restorerid_core.engine.attachment import Attachment
 from restorerid_core.engine.sampling import Conditions
+from restorerid_core.engine.sizes import unet_config
 from restorerid_core.network.adapter import Adapter
 
 FULL_WIDTH = 320
-
-
-def unet_config(folder: Path, width: int) -> Path:
-    """diffusers' configuration of an SD-1.5 UNet of this width."""
-    shipped = ROOT / "restorerid_core/engine/sd15/unet/config.json"
-    sizes = [width, 2 * width, 4 * width, 4 * width]
-    config = json.loads(shipped.read_text()) | {"block_out_channels": sizes}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
 
 
 def build_unet(folder: Path, width: int = 32) -> Any:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     weights: Any = seeded_state_dict(unet_shapes(width))
-    config = str(unet_config(folder, width))
-    unet = UNet2DConditionModel.from_single_file(weights, config=config, local_files_only=True)
+    (folder / "config.json").write_text(json.dumps(unet_config(weights)))
+    unet = UNet2DConditionModel.from_single_file(weights, config=str(folder), local_files_only=True)
     return unet.eval().requires_grad_(False)
 
 

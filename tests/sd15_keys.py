@@ -1,16 +1,72 @@
-"""The tensors of an SD-1.5 UNet by the names of its original checkpoint, at any width."""
+"""The tensors of SD-1.5 by the names of its original checkpoint, at any width."""
 from collections.abc import Iterator
 
 from torch import Size
 
 TEXT = 768
 MULTIPLIERS = (1, 2, 4, 4)
-UNET = "model.diffusion_model."
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
 
 
 def unet_shapes(width: int = 320) -> dict[str, Size]:
     """Shapes by key, with the prefix of a whole checkpoint."""
     return {UNET + key: Size(shape) for key, shape in _unet(width)}
+
+
+def vae_shapes(width: int = 128) -> dict[str, Size]:
+    return {VAE + key: Size(shape) for key, shape in _vae(width)}
+
+
+def clip_shapes(
+    prefix: str, width: int, layers: int, embeddings: dict[str, tuple[int, ...]], norms: list[str]
+) -> dict[str, Size]:
+    """A CLIP tower: its own embeddings and norms, and the layers that both towers have."""
+    found = {f"embeddings.{key}": shape for key, shape in embeddings.items()}
+    for layer in range(layers):
+        name = f"encoder.layers.{layer}"
+        for part in ("q", "k", "v", "out"):
+            found |= dict(_layer(f"{name}.self_attn.{part}_proj", width, width))
+        found |= dict(_layer(f"{name}.mlp.fc1", 2 * width, width))
+        found |= dict(_layer(f"{name}.mlp.fc2", width, 2 * width))
+        norms = [*norms, f"{name}.layer_norm1", f"{name}.layer_norm2"]
+    for name in norms:
+        found |= dict(_norm(name, width))
+    return {prefix + key: Size(shape) for key, shape in found.items()}
+
+
+def _vae(width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    widths = [width * multiplier for multiplier in MULTIPLIERS]
+    yield from _layer("quant_conv", 8, 8, 1)
+    yield from _layer("post_quant_conv", 4, 4, 1)
+    for side, levels, blocks in (("encoder", "down", 2), ("decoder", "up", 3)):
+        down = side == "encoder"
+        channels = width if down else widths[-1]
+        yield from _layer(f"{side}.conv_in", channels, 3 if down else 4, 3)
+        for level in range(4) if down else reversed(range(4)):
+            for block in range(blocks):
+                name = f"{side}.{levels}.{level}.block.{block}"
+                yield from _vae_block(name, channels, widths[level])
+                channels = widths[level]
+            sampled = level < 3 if down else level > 0
+            if sampled:
+                name = f"{side}.{levels}.{level}.{levels}sample.conv"
+                yield from _layer(name, channels, channels, 3)
+        for block in ("mid.block_1", "mid.block_2"):
+            yield from _vae_block(f"{side}.{block}", widths[-1], widths[-1])
+        yield from _norm(f"{side}.mid.attn_1.norm", widths[-1])
+        for part in ("q", "k", "v", "proj_out"):
+            yield from _layer(f"{side}.mid.attn_1.{part}", widths[-1], widths[-1], 1)
+        yield from _norm(f"{side}.norm_out", channels)
+        yield from _layer(f"{side}.conv_out", 8 if down else 3, channels, 3)
+
+
+def _vae_block(name: str, channels: int, out: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield from _norm(f"{name}.norm1", channels)
+    yield from _layer(f"{name}.conv1", out, channels, 3)
+    yield from _norm(f"{name}.norm2", out)
+    yield from _layer(f"{name}.conv2", out, out, 3)
+    if channels != out:
+        yield from _layer(f"{name}.nin_shortcut", out, channels, 1)
 
 
 def _unet(width: int) -> Iterator[tuple[str, tuple[int, ...]]]:

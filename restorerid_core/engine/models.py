@@ -1,10 +1,12 @@
 """SD-1.5 and CLIP-ViT-H from their usual files, without any download."""
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -13,21 +15,12 @@ from torch import Tensor, nn
 from ..checkpoint.layout import BASE_GROUPS, group_of, missing_groups
 from ..checkpoint.tensors import open_tensors
 from ..errors import RestorerIDError
+from .sizes import text_config, unet_config, vae_config, vision_config
 
-CONFIGS = Path(__file__).with_name("sd15")
-TEXT_PREFIX = "cond_stage_model.transformer."
+TEXT_PREFIX = "cond_stage_model.transformer.text_model."
+VISION_PREFIX = "vision_model."
 START, END, LENGTH = 49406, 49407, 77
 """CLIP's tokens; SD-1.5 fills a prompt up with the end token."""
-TEXT = {
-    "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-    "num_attention_heads": 12, "hidden_act": "quick_gelu", "vocab_size": 49408,
-    "max_position_embeddings": LENGTH, "projection_dim": 768,
-}  # fmt: skip
-VISION = {
-    "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32,
-    "num_attention_heads": 16, "patch_size": 14, "image_size": 224, "hidden_act": "gelu",
-    "projection_dim": 1024,
-}  # fmt: skip
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -41,16 +34,11 @@ class SD15:
     text_encoder: Any
 
 
-def load_sd15(
-    path: Path, dtype: torch.dtype, device: torch.device, configs: Path = CONFIGS
-) -> SD15:
-    """An SD-1.5 checkpoint; the authors' RestorerIDFull.ckpt is one too.
+def load_sd15(path: Path, dtype: torch.dtype, device: torch.device) -> SD15:
+    """An SD-1.5 checkpoint, .safetensors or .ckpt; the authors' RestorerIDFull.ckpt is one too.
 
     Args:
-        path: .safetensors or .ckpt.
-        dtype: of UNet and text encoder; the VAE, which overflows in float16, is then bfloat16's or
-            float32's.
-        configs: folder with diffusers' unet/config.json and vae/config.json.
+        dtype: of UNet and text encoder; the VAE overflows in float16 and then stays in float32.
 
     Raises:
         RestorerIDError: the file is missing, unreadable, malicious or no SD-1.5.
@@ -58,7 +46,7 @@ def load_sd15(
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    tensors = {k: v for k, v in open_tensors(path).tensors.items() if group_of(k) in BASE_GROUPS}
+    tensors = open_tensors(path).tensors
     lacking = missing_groups({key: tensor.shape for key, tensor in tensors.items()}, BASE_GROUPS)
     if lacking:
         raise RestorerIDError(
@@ -66,10 +54,21 @@ def load_sd15(
             "choose restorerid_sd15.safetensors, which `convert` writes, or another one of SD 1.5."
         )
     vae_dtype = torch.float32 if dtype == torch.float16 else dtype
-    unet = _from_single_file(UNet2DConditionModel, tensors, "UNet", configs / "unet", dtype)
-    vae = _from_single_file(AutoencoderKL, tensors, "VAE", configs / "vae", vae_dtype)
-    text_encoder = _text_encoder(_part(tensors, "CLIP text"), dtype)
-    return SD15(*(_ready(network, device) for network in (unet, vae, text_encoder)))
+    unet, vae = (
+        {key: tensor for key, tensor in tensors.items() if group_of(key) == group}
+        for group in ("UNet", "VAE")
+    )
+    try:
+        return SD15(
+            _ready(_converted(UNet2DConditionModel, unet, unet_config(unet), dtype), device),
+            _ready(_converted(AutoencoderKL, vae, vae_config(vae), vae_dtype), device),
+            _ready(_text_encoder(_under(tensors, TEXT_PREFIX), dtype, path.name), device),
+        )
+    except KeyError as error:
+        raise RestorerIDError(
+            f"'{path.name}' lacks the tensor {error}, so it is damaged or no SD 1.5 checkpoint; "
+            "download or convert it again."
+        ) from error
 
 
 def load_clip_vision(path: Path, dtype: torch.dtype, device: torch.device) -> Any:
@@ -79,11 +78,17 @@ def load_clip_vision(path: Path, dtype: torch.dtype, device: torch.device) -> An
         RestorerIDError: the file is missing or another model's.
     """
     from accelerate import init_empty_weights
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+    from transformers import CLIPVisionConfig, CLIPVisionModel
 
+    tensors = _under(open_tensors(path).tensors, VISION_PREFIX)
+    if "embeddings.patch_embedding.weight" not in tensors:
+        raise RestorerIDError(
+            f"'{path.name}' is no CLIP vision model; choose "
+            "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors."
+        )
     with init_empty_weights():
-        model = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION))
-    return _ready(_filled(model, open_tensors(path).tensors, dtype, path.name), device)
+        model = CLIPVisionModel(CLIPVisionConfig(**vision_config(tensors)))
+    return _ready(_filled(model, tensors, dtype, path.name), device)
 
 
 @torch.inference_mode()
@@ -108,7 +113,7 @@ def clip_hidden(vision: Any, crops: Tensor) -> Tensor:
 @torch.inference_mode()
 def unconditional_hidden(vision: Any) -> Tensor:
     """(1, 257, 1280), those of all-zero normalised pixels."""
-    return _hidden(vision, torch.zeros(1, 3, VISION["image_size"], VISION["image_size"]))
+    return _hidden(vision, torch.zeros(1, 3, vision.config.image_size, vision.config.image_size))
 
 
 @lru_cache(maxsize=1)
@@ -125,43 +130,42 @@ def _hidden(vision: Any, pixels: Tensor) -> Tensor:
     return out.hidden_states[-2].float().cpu()
 
 
-def _part(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
-    return {key: tensor for key, tensor in tensors.items() if group_of(key) == group}
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _from_single_file(
-    kind: Any, tensors: Mapping[str, Tensor], group: str, config: Path, dtype: torch.dtype
+def _converted(
+    kind: Any, tensors: dict[str, Tensor], config: dict[str, Any], dtype: torch.dtype
 ) -> nn.Module:
-    return kind.from_single_file(
-        _part(tensors, group), config=str(config), torch_dtype=dtype, local_files_only=True
-    )
+    """diffusers' model from the original names."""
+    with TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps(config))
+        return kind.from_single_file(
+            tensors, config=folder, torch_dtype=dtype, local_files_only=True
+        )
 
 
-def _text_encoder(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> nn.Module:
+def _text_encoder(tensors: Mapping[str, Tensor], dtype: torch.dtype, name: str) -> nn.Module:
     from accelerate import init_empty_weights
     from transformers import CLIPTextConfig, CLIPTextModel
 
     with init_empty_weights():
-        model = CLIPTextModel(CLIPTextConfig(**TEXT))
-    weights = {key.removeprefix(TEXT_PREFIX): tensor for key, tensor in tensors.items()}
-    return _filled(model, weights, dtype, "the checkpoint's text encoder")
+        model = CLIPTextModel(CLIPTextConfig(**text_config(tensors)))
+    return _filled(model, tensors, dtype, name)
 
 
 def _filled(
     model: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, name: str
 ) -> nn.Module:
-    """A model made without weights gets them.
-
-    transformers 5 names the text model's layers without the file's "text_model.".
-    """
+    """A model made without weights gets them; transformers 4 and 5 name them differently."""
     weights = {}
     for key, wanted in model.state_dict().items():
-        found = tensors.get(key, tensors.get(f"text_model.{key}"))
+        found = tensors.get(key.removeprefix("text_model.").removeprefix(VISION_PREFIX))
         if found is None or found.shape != wanted.shape:
             shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
             raise RestorerIDError(
-                f"'{name}' is not the expected CLIP model: its tensor '{key}' is {shape}, expected "
-                f"shape {tuple(wanted.shape)}; choose the file that the README names."
+                f"'{name}' does not hold the expected CLIP model: its tensor '{key}' is {shape}, "
+                f"expected shape {tuple(wanted.shape)}; choose the file that the README names."
             )
         weights[key] = found.to(dtype)
     model.load_state_dict(weights, assign=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..checkpoint import load_adapter
 from ..color_fix import color_fix
@@ -66,47 +66,52 @@ class Settings:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Networks:
+    """The adapter of a file: `adapter` for the UNet; `projector`, float32 on the CPU; `lora`."""
+
+    adapter: Adapter
+    projector: FaceProjector
+    lora: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, path: Path, dtype: torch.dtype, device: torch.device) -> Networks:
+        """Raises RestorerIDError when the file is not RestorerID's."""
+        file = load_adapter(path)
+        c = file.config
+        adapter = Adapter(c, device="meta")
+        projector = FaceProjector(
+            c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth, device="meta"
+        )
+        _fill(adapter, file.adapter, device, dtype)
+        _fill(projector, file.face_projector, torch.device("cpu"), torch.float32)
+        return cls(adapter, projector, file.lora)
+
+    @torch.inference_mode()
+    def project(self, embedding: Tensor, hidden: Tensor) -> Tensor:
+        """ID tokens of (n, 512) and (n, 257, 1280), float32 on the CPU."""
+        return self.projector(embedding, hidden)
+
+
 class Restorer:
     """SD-1.5 with the adapter on it.
 
     Args:
         base: SD-1.5; its UNet is changed until `close`.
-        adapter: the networks, on the UNet's device and of its dtype.
-        projector: the face projector, float32 on the CPU.
-        lora: FaceID's LoRA by the authors' keys.
+        networks: the adapter, on the UNet's device and of its dtype.
     """
 
-    def __init__(
-        self, base: SD15, adapter: Adapter, projector: FaceProjector, lora: dict[str, Tensor]
-    ):
+    def __init__(self, base: SD15, networks: Networks):
         self.base = base
-        self.projector = projector
-        self.network = Attachment(base.unet, adapter, lora)
+        self.network = Attachment(base.unet, networks.adapter, networks.lora)
 
-    @classmethod
-    def load(cls, base: SD15, path: Path) -> Restorer:
-        """With the adapter of a file; raises RestorerIDError when it is not RestorerID's."""
-        file = load_adapter(path)
-        c = file.config
-        weight = next(base.unet.parameters())
-        adapter = Adapter(c, device="meta")
-        adapter.load_state_dict(_moved(file.adapter, weight), assign=True)
-        projector = FaceProjector(
-            c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth, device="meta"
-        )
-        projector.load_state_dict(_moved(file.face_projector, torch.zeros(0)), assign=True)
-        for network in (adapter, projector):
-            network.eval().requires_grad_(False)
-        return cls(base, adapter, projector, file.lora)
+    @property
+    def device(self) -> torch.device:
+        return self.base.unet.device
 
     def close(self) -> None:
         """The UNet as it was."""
         self.network.detach()
-
-    @torch.inference_mode()
-    def project(self, embedding: Tensor, hidden: Tensor) -> Tensor:
-        """ID tokens, float32 on the CPU."""
-        return self.projector(embedding, hidden)
 
     @torch.inference_mode()
     def restore(
@@ -174,6 +179,14 @@ class Restorer:
         )
 
 
+def _fill(
+    network: nn.Module, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype
+) -> None:
+    moved = {key: weight.to(device, dtype) for key, weight in weights.items()}
+    network.load_state_dict(moved, assign=True)
+    network.eval().requires_grad_(False)
+
+
 def make_scheduler(name: str) -> Any:
     """diffusers' scheduler with SD-1.5's noise; raises RestorerIDError for an unknown name."""
     if name not in SCHEDULERS:
@@ -187,7 +200,3 @@ def make_scheduler(name: str) -> Any:
 def _noise(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     """Drawn on the CPU, so that a seed gives the same picture on any device."""
     return lambda x: torch.randn(x.shape, generator=generator).to(x.device)
-
-
-def _moved(weights: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:
-    return {key: tensor.to(like.device, like.dtype) for key, tensor in weights.items()}

@@ -14,7 +14,7 @@ from .attachment import Attachment
 
 Noise = Callable[[Tensor], Tensor]
 """Fresh noise like a tensor."""
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 """Called after each step with the number of steps done and in all."""
 
 

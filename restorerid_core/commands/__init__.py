@@ -1,0 +1,1 @@
+"""The longer commands of `python -m restorerid_core`."""

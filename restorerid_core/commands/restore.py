@@ -1,0 +1,118 @@
+"""`restore`: photos, folders of photos, or aligned faces."""
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..color_fix import METHODS
+from ..errors import RestorerIDError
+from ..faces.match import BLIND, LEAVE
+from ..photo_files import list_photos
+
+log = logging.getLogger(__name__)
+
+DTYPES = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass
+class Job:
+    """One photo: where it goes, and what became of it."""
+
+    photo: Path
+    output: Path
+    status: str = "to do"
+    error: str | None = None
+    faces: tuple[dict[str, Any], ...] = ()
+
+
+def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from ..engine.restorer import SAMPLERS, Settings
+
+    usual = Settings()
+    parser = commands.add_parser(
+        "restore",
+        help="restore the faces of photos",
+        description="Restore every face of each photo. Photos that are already in OUT are passed "
+        "over, so a folder goes on where it stopped. Exit status: 0 all are restored, 1 some are "
+        "not (they are named), 2 wrong arguments, 130 interrupted.",
+    )
+    add = parser.add_argument
+    add("photos", nargs="+", type=Path, metavar="PHOTO", help="photos or folders of photos")
+    add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
+    add("--reference", nargs="+", default=[], metavar="REF",
+        help="the people: a photo each, or a folder with a photo or a subfolder for each; "
+        "NAME=PATH gives a photo or all photos of a folder to one person")
+    add("--aligned", action="store_true", help="the photos are nothing but a face each")
+    add("--id-scale", type=float, metavar="λ", help="fixed; default: by MUSIQ, for each face")
+    add("--threshold", type=float, default=0.25, help="cosine for a match; default: %(default)s")
+    add("--unmatched", choices=(BLIND, LEAVE), default=BLIND,
+        help="faces that match nobody: restore blind, or leave; default: %(default)s")
+    add("--steps", type=int, default=usual.steps, help="default: %(default)s")
+    add("--guidance", type=float, default=usual.guidance, help="default: %(default)s")
+    add("--sampler", choices=SAMPLERS, default=usual.sampler, help="default: %(default)s")
+    add("--size", type=int, default=usual.size, metavar="PX",
+        help="at which a face is restored; default: %(default)s")
+    add("--color-fix", choices=(*METHODS, "none"), default=usual.color_fix,
+        help="default: %(default)s")
+    add("--seed", type=int, default=usual.seed, help="default: %(default)s")
+    add("--faces-per-run", type=int, default=4, help="largest batch; default: %(default)s")
+    add("--models", action="append", default=[], type=Path, metavar="DIR",
+        help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
+    add("--dtype", choices=DTYPES, default="auto", help="default: fp16 on a GPU, else fp32")
+    add("--overwrite", action="store_true", help="restore photos again that are in OUT")
+    add("--report", action="store_true",
+        help="write report.md, and a picture before/after for each photo")
+    add("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=restore)  # fmt: skip
+
+
+def restore(args: argparse.Namespace) -> int:
+    """Runs the command; returns its exit status."""
+    from .run import open_restorer, restore_all, share
+
+    jobs = share(plan(args.photos, args.output), args.device)
+    waiting = [job for job in jobs if args.overwrite or not job.output.exists()]
+    for job in jobs:
+        job.status = "to do" if job in waiting else "done before"
+    if waiting:
+        args.output.mkdir(parents=True, exist_ok=True)
+        restore_all(open_restorer(args), waiting, args)
+    if args.json:
+        print(json.dumps([asdict(job) for job in jobs], default=str, indent=2))
+    failed = [job for job in jobs if job.status == "failed"]
+    for job in failed:
+        print(f"restorerid: {job.photo}: {job.error}", file=sys.stderr)
+    done = sum(job.status != "failed" for job in jobs)
+    log.info("%d of %d photos are in %s", done, len(jobs), args.output)
+    return 1 if failed else 0
+
+
+def plan(photos: Sequence[Path], output: Path) -> list[Job]:
+    """A job for each photo; two of one name but for the ending keep it.
+
+    Raises:
+        RestorerIDError: a folder has no photo, or two photos would get one name.
+    """
+    files: list[Path] = []
+    for path in photos:
+        found = list_photos(path) if path.is_dir() else [path]
+        if not found:
+            raise RestorerIDError(f"the folder '{path}' has no photos; expected image files in it.")
+        files += found
+    files = list(dict.fromkeys(files))
+    stems = [file.stem for file in files]
+    names = [f.stem if stems.count(f.stem) == 1 else f.name for f in files]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RestorerIDError(
+            f"two photos are called '{twice[0]}' and would overwrite each other's result; restore "
+            "their folders one by one into different outputs."
+        )
+    return [Job(f, output / f"{name}.png") for f, name in zip(files, names, strict=True)]

@@ -1,0 +1,153 @@
+"""Whole photographs and aligned faces: found, matched, restored and put back."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .. import id_scale
+from ..conditioning import FaceIdentity
+from ..errors import RestorerIDError
+from ..faces.align import photo_from_image
+from ..faces.choose import choose_face
+from ..faces.crop import CROP, CropFace, FaceCrops, crop_faces
+from ..faces.detect import FaceAnalyzer
+from ..faces.match import BLIND, match_faces
+from ..faces.matching import batches
+from ..faces.packs import FacePack
+from ..faces.paste import PasteSettings, paste_faces
+from ..faces.reference import Reference
+from ..faces.select import arrange
+from ..images import prepare
+from .restorer import Restorer, Settings
+
+Step = Callable[[int, int], object]
+"""Called with the number of steps done and their number."""
+NOTHING = (None, None)
+
+
+@dataclass(frozen=True)
+class FaceResult:
+    """What happened to one face; `scale` is λ, `cosine` the similarity to the person."""
+
+    number: int
+    result: str
+    cosine: float | None
+    musiq: float | None
+    scale: float | None
+    box: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoResult:
+    """A restored photo (3, H, W) in [0, 1], and its faces from left to right."""
+
+    image: Tensor
+    faces: tuple[FaceResult, ...]
+
+
+@dataclass
+class PhotoRestorer:
+    """Restores photos one after another with the same people and settings.
+
+    Attributes:
+        restorer: the networks.
+        analyzer, pack: finds faces.
+        people: the references by name.
+        identities: their identities by name.
+        musiq: the quality model; None uses `scale`.
+        scale: λ for every face when there is no `musiq`.
+        threshold: cosine from which on a face is taken for a person.
+        unmatched: `BLIND` or `LEAVE`.
+        faces_per_run: largest batch of the sampler.
+    """
+
+    restorer: Restorer
+    analyzer: FaceAnalyzer
+    pack: FacePack
+    people: Mapping[str, Reference]
+    identities: Mapping[str, FaceIdentity]
+    musiq: Any = None
+    scale: float = 0.35
+    threshold: float = 0.25
+    unmatched: str = BLIND
+    faces_per_run: int = 4
+    settings: Settings = field(default_factory=Settings)
+    paste: PasteSettings = field(default_factory=PasteSettings)
+
+    def restore_photo(self, photo: Tensor, step: Step = lambda *_: None) -> PhotoResult:
+        """Every face of a photo (3, H, W) in [0, 1].
+
+        Raises:
+            RestorerIDError: there is no face.
+        """
+        found = self.analyzer.find_all(photo_from_image(photo))
+        if not found:
+            raise RestorerIDError(
+                "no face was found in the photo: use one with a face of 30 px or more, or --aligned"
+                " for a picture that is nothing but a face."
+            )
+        order = arrange(found, "left to right")
+        faces = [CropFace.of(found[index], number) for number, index in enumerate(order, 1)]
+        crops = crop_faces(photo[None], faces, [], self.pack, size=self.settings.size or CROP)
+        matches = match_faces(
+            np.array([face.face.embedding for face in faces]), self._templates, self.threshold,
+            [0] * len(faces),
+        )  # fmt: skip
+        results = [match.result or self.unmatched for match in matches]
+        parts: list[tuple[FaceCrops, Tensor]] = []
+        quality: dict[int, tuple[float | None, float]] = {}
+        for face, part in batches(crops, results, self.identities, self.faces_per_run):
+            restored, measured = self._restore(part.images, face, step)
+            parts.append((part, restored))
+            quality |= {f.number: m for f, m in zip(part.faces, measured, strict=True)}
+        image, _ = paste_faces(photo[None], parts, self.paste)
+        return PhotoResult(image[0], tuple(
+            FaceResult(f.number, result, m.cosines.get(result), *quality.get(f.number, NOTHING),
+                       tuple(map(round, f.face.bbox.tolist())))
+            for f, m, result in zip(faces, matches, results, strict=True)
+        ))  # fmt: skip
+
+    def restore_aligned(self, crop: Tensor, step: Step = lambda *_: None) -> PhotoResult:
+        """A picture (3, H, W) in [0, 1] that is nothing but a face, as it is.
+
+        The only person of the references is taken for it without a look; of several it is the most
+        similar one.
+        """
+        name, cosine = self._person_of(crop)
+        face = self.identities.get(name)
+        restored, measured = self._restore(crop[None], face, step)
+        result = FaceResult(1, name, cosine, *measured[0], None)
+        return PhotoResult(restored[0], (result,))
+
+    @property
+    def _templates(self) -> dict[str, np.ndarray]:
+        return {name: person.template for name, person in self.people.items() if person.faces}
+
+    def _person_of(self, crop: Tensor) -> tuple[str, float | None]:
+        if len(self.identities) == 1:
+            return next(iter(self.identities)), None
+        photo = photo_from_image(crop)
+        found = self.analyzer.analyze(photo) if self.identities else []
+        if not found:
+            return BLIND, None
+        embedding = choose_face(found, photo.shape).embedding
+        (match,) = match_faces(embedding[None], self._templates, self.threshold)
+        return match.result or BLIND, match.cosines.get(match.result or "")
+
+    def _restore(
+        self, images: Tensor, face: FaceIdentity | None, step: Step
+    ) -> tuple[Tensor, list[tuple[float | None, float]]]:
+        """Restored crops, and for each its MUSIQ score and λ."""
+        measured: list[tuple[float | None, float]] = [(None, self.scale)] * len(images)
+        if self.musiq is not None:
+            # As in the nodes: the quality of the face at the size at which it is restored.
+            prepared = prepare(images, self.settings.size).image
+            scores = id_scale.musiq_scores(self.musiq, prepared, self.restorer.device)
+            measured = list(zip(scores, id_scale.adaptive_id_scale(scores), strict=True))
+        scales = [scale for _, scale in measured]
+        restored = self.restorer.restore(images, face, scales, self.settings, step)
+        return restored, measured

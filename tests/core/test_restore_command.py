@@ -1,0 +1,165 @@
+"""`restore` on real photos with small networks: a folder, interrupted and taken up again."""
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import ROOT
+from PIL import Image
+from tiny_models import tiny_models
+
+from restorerid_core.commands.restore import plan
+from restorerid_core.commands.run import read_references, save
+from restorerid_core.engine.locate import find_models
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.photo_files import read_photo
+
+PEOPLE = ("1", "2", "4", "6", "8", "11")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, faces_dir: Path) -> Path:
+    return tiny_models(tmp_path_factory.mktemp("models"), faces_dir)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, faces_dir: Path) -> Path:
+    """Eight files: six photos, one that is none, one without a face."""
+    path = tmp_path / "photos"
+    path.mkdir()
+    for person in PEOPLE:
+        shutil.copy(faces_dir / f"samples/{person}-lq1.png", path / f"{person}.png")
+    (path / "broken.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (300, 200), (90, 120, 80)).save(path / "wall.png")
+    return path
+
+
+def command(folder: Path, out: Path, models: Path, faces: Path, *options: str) -> list[str]:
+    return [
+        sys.executable, "-W", "ignore", "-m", "restorerid_core", "restore", str(folder),
+        "-o", str(out), "--models", str(models), "--device", "cpu", "--steps", "2",
+        "--size", "128", "--id-scale", "0.5", "--reference",
+        f"Anna={faces / 'samples/2-ref1.png'}", str(faces / "samples/4-ref1.png"), *options,
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_taken_up_where_it_stopped(
+    folder: Path, models: Path, faces_dir: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    run = command(folder, out, models, faces_dir, "--json", "--report")
+    process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 300
+    while len(list(out.glob("*.png"))) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1].decode()
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    done = {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert 2 <= len(done) < 6
+    for path in done:
+        Image.open(path).load()  # whole
+
+    again = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 1
+    assert sorted(path.name for path in out.glob("*.png")) == sorted(f"{p}.png" for p in PEOPLE)
+    assert all(path.stat().st_mtime_ns == written for path, written in done.items())
+    assert not list(out.glob(".*"))
+    jobs: dict[str, Any] = {Path(job["photo"]).name: job for job in json.loads(again.stdout)}
+    states = [job["status"] for job in jobs.values()]
+    assert states.count("done before") == len(done)
+    assert states.count("restored") == 6 - len(done)
+    assert "is not an image" in jobs["broken.jpg"]["error"]
+    assert "no face was found" in jobs["wall.png"]["error"]
+    for name in ("broken.jpg", "wall.png"):
+        assert name in again.stderr
+    check_pictures(folder, out, {path.name for path in done}, jobs)
+
+
+def check_pictures(folder: Path, out: Path, first: set[str], jobs: dict[str, Any]) -> None:
+    """Faces changed, and nothing else; who is known was matched."""
+    for person in PEOPLE:
+        before, after = (read_photo(path / f"{person}.png") for path in (folder, out))
+        changed = (before != after).any(-1).float().mean()
+        assert 0.01 < changed < 0.7
+    found = {name: [face["result"] for face in job["faces"]] for name, job in jobs.items()}
+    for name, person in (("2.png", "Anna"), ("4.png", "4-ref1"), ("11.png", "blind")):
+        if name not in first:
+            assert person in found[name]
+            assert (out / "report" / name).is_file()
+
+
+@pytest.mark.slow
+def test_an_aligned_face_is_restored_as_a_whole(
+    models: Path, faces_dir: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    photo = faces_dir / "samples/2-lq1.png"
+    run = command(photo, out, models, faces_dir, "--aligned", "--sampler", "ddim", "--json")
+    result = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr
+    (job,) = json.loads(result.stdout)
+    assert job["faces"][0]["result"] == "Anna"
+    assert Image.open(out / "2-lq1.png").size == (128, 128)
+
+
+# Files
+
+
+def test_plan_keeps_endings_where_names_would_clash(tmp_path: Path):
+    for name in ("a.jpg", "a.png", "b.png", "notes.txt"):
+        (tmp_path / name).touch()
+    jobs = plan([tmp_path, tmp_path / "b.png"], Path("out"))
+    assert [job.output.name for job in jobs] == ["a.jpg.png", "a.png.png", "b.png"]
+
+
+def test_plan_refuses_what_would_be_overwritten_or_empty(tmp_path: Path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(RestorerIDError, match="has no photos"):
+        plan([tmp_path / "one"], Path("out"))
+    for name in ("one", "two"):
+        (tmp_path / name / "a.png").touch()
+    with pytest.raises(RestorerIDError, match=r"two photos are called 'a\.png'"):
+        plan([tmp_path / "one", tmp_path / "two"], Path("out"))
+
+
+def test_save_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    target = tmp_path / "a.png"
+    target.write_bytes(b"old")
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("PIL.Image.Image.save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save(torch.zeros(3, 4, 4), target)
+    assert target.read_bytes() == b"old"
+    monkeypatch.undo()
+    save(torch.full((3, 4, 4), 1.7), target)
+    assert np.asarray(Image.open(target)).tolist() == [[[255] * 3] * 4] * 4
+
+
+def test_references_are_named(tmp_path: Path):
+    (tmp_path / "anna").mkdir()
+    for name in ("anna/1.png", "anna/2.png", "Ben.png"):
+        Image.new("RGB", (40, 50)).save(tmp_path / name)
+    people = read_references([f"Anna={tmp_path / 'anna'}", str(tmp_path)])
+    found = {person.name: len(person.photos) for person in people}
+    assert found == {"Anna": 2, "Ben": 1, "anna": 2}
+    with pytest.raises(RestorerIDError, match="shows nobody"):
+        read_references([str(tmp_path / "nothing.png")])
+
+
+def test_missing_models_list_the_folders(tmp_path: Path):
+    with pytest.raises(RestorerIDError) as error:
+        find_models([tmp_path])
+    assert "restorerid.safetensors was not found in " + str(tmp_path) in str(error.value)
