@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from .checkpoint import Inspection, convert, inspect
+from .commands.doctor import add_doctor
 from .commands.restore import add_restore
 from .errors import RestorerIDError
 
@@ -33,6 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args) or 0
     except (RestorerIDError, OSError) as error:
         print(f"restorerid: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(
+            f"restorerid: the Python package '{error.name}' is missing; run `python -m pip install "
+            "diffusers transformers accelerate safetensors -r requirements.txt`.",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("restorerid: interrupted.", file=sys.stderr)
@@ -108,7 +116,7 @@ def _report(result: Inspection) -> str:
     return "\n".join(lines)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (_add_convert, _add_inspect, add_restore)
+COMMANDS: tuple[Callable[..., None], ...] = (_add_convert, _add_inspect, add_restore, add_doctor)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,6 +13,7 @@ from helpers import ROOT
 from PIL import Image
 from tiny_models import tiny_models
 
+from restorerid_core.__main__ import main
 from restorerid_core.commands.restore import plan
 from restorerid_core.commands.run import read_references, save
 from restorerid_core.engine.locate import find_models
@@ -163,3 +164,12 @@ def test_missing_models_list_the_folders(tmp_path: Path):
     with pytest.raises(RestorerIDError) as error:
         find_models([tmp_path])
     assert "restorerid.safetensors was not found in " + str(tmp_path) in str(error.value)
+
+
+def test_a_missing_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "a.png").touch()
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    assert main(["restore", str(tmp_path), "-o", str(tmp_path / "out")]) == 1
+    assert "the Python package 'accelerate' is missing; run `python" in capsys.readouterr().err

@@ -1,0 +1,91 @@
+"""`doctor`: what is here, what is missing, and what a restoration would run on."""
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..engine.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, comfy_folders, find_file, model_roots
+from ..errors import RestorerIDError
+from ..faces.packs import find_pack
+
+PACKAGES = (
+    "torch", "torchvision", "diffusers", "transformers", "accelerate", "safetensors",
+    "insightface", "onnxruntime", "pyiqa", "numpy", "pillow",
+)  # fmt: skip
+FILES = {"adapter": ADAPTER, "SD-1.5": BASE, "CLIP vision": CLIP_VISION, "MUSIQ": MUSIQ}
+FETCHED = "not here; pyiqa fetches it when it is first needed"
+
+
+def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="say which weights, packages and devices are found",
+        description="Say what is present and what is missing, where it was looked for, and which "
+        "device and precision `restore` would use. Exit status 1 if something is missing.",
+    )
+    parser.add_argument("--models", action="append", default=[], type=Path, metavar="DIR",
+                        help="folder laid out like ComfyUI's models, searched first")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.set_defaults(run=doctor)  # fmt: skip
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Runs the command; returns its exit status."""
+    found = examine(model_roots(args.models))
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        for title, entries in found.items():
+            print(f"{title}:")
+            for name, value in entries.items():
+                print(f"  {name:<16} {value or 'MISSING'}")
+    return 0 if complete(found) else 1
+
+
+def examine(roots: list[Path]) -> dict[str, dict[str, Any]]:
+    """What is here; None stands for what is missing."""
+    files: dict[str, Any] = {name: find_file(roots, kind) for name, kind in FILES.items()}
+    files["MUSIQ"] = files["MUSIQ"] or FETCHED
+    try:
+        pack = find_pack([root / "insightface" for root in roots])
+        files |= {"face detector": pack.detector, "face recogniser": pack.recognizer}
+    except RestorerIDError:
+        files |= {"face detector": None, "face recogniser": None}
+    except ImportError:
+        files |= {"face models": None}
+    return {
+        "weights": {name: path and str(path) for name, path in files.items()},
+        "searched": {str(root): "a folder" if root.is_dir() else "no folder" for root in roots},
+        "runs on": device(),
+        "versions": {"python": platform.python_version(), **{p: installed(p) for p in PACKAGES}},
+        "ComfyUI": {str(folder): "found" for folder in comfy_folders()} or {"none": "not needed"},
+    }
+
+
+def complete(found: dict[str, dict[str, Any]]) -> bool:
+    """Whether a restoration could run."""
+    return all(found["weights"].values()) and all(found["versions"].values())
+
+
+def device() -> dict[str, str]:
+    """What `--device auto` and `--dtype auto` of `restore` mean here."""
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        return {"device": f"cuda, {torch.cuda.get_device_name()}, {memory}", "precision": "fp16"}
+    if torch.backends.mps.is_available():
+        return {"device": "mps", "precision": "fp16"}
+    return {"device": f"cpu, {torch.get_num_threads()} threads", "precision": "fp32"}
+
+
+def installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
