@@ -27,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for add in COMMANDS:
         add(commands)
     args = parser.parse_args(argv)
-    logging.basicConfig(format="restorerid: %(message)s", level=logging.INFO)
-    # diffusers warns of an empty list of layers that should stay in float32.
+    # Ours, and of others only errors: diffusers and transformers warn of what is as it should be.
+    logging.basicConfig(format="restorerid: %(message)s", level=logging.ERROR)
+    logging.getLogger(__package__).setLevel(logging.INFO)
     logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
     try:
         return args.run(args) or 0
