@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..restorerid_core.faces.align import CLIP_FACE, align_face, photo_from_image
-from ..restorerid_core.faces.choose import FACE_RULES, choose_face
+from ..restorerid_core.faces.choose import choose_face
 from ..restorerid_core.faces.detect import (
     DetectedFace,
     FaceAnalyzer,
@@ -25,7 +25,7 @@ from .face_features import (
     steps,
     unconditional_hidden,
 )
-from .face_models import face_model_roots, face_models_input
+from .face_models import face_choice_inputs, face_model_roots, face_models_input
 from .model import RestorerIDModel
 from .types import CATEGORY, FaceType, RestorerIDType
 
@@ -52,19 +52,7 @@ class RestorerIDFaceEmbed(io.ComfyNode):
                     tooltip="Reference photo(s) of the person: sharp, with a face of 112 px or "
                     "more. Several photos make a batch.",
                 ),
-                io.Combo.Input(
-                    "face",
-                    options=list(FACE_RULES),
-                    default=FACE_RULES[0],
-                    tooltip="Which face to take where a photo shows several.",
-                ),
-                io.Int.Input(
-                    "face_index",
-                    default=0,
-                    min=0,
-                    max=999,
-                    tooltip="For 'by index': faces are counted from the left, 0 is the leftmost.",
-                ),
+                *face_choice_inputs(),
                 io.Combo.Input(
                     "combine",
                     options=list(COMBINATIONS),

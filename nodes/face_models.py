@@ -4,6 +4,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
+from ..restorerid_core.faces.choose import FACE_RULES
 from ..restorerid_core.faces.packs import AUTO, pack_folders
 
 TOOLTIP = (
@@ -23,3 +24,22 @@ def face_models_input(tooltip: str = TOOLTIP) -> io.Combo.Input:
     """The choice among the packs on disk; ComfyUI asks for it anew at each refresh."""
     packs = dict.fromkeys(folder.name for folder in pack_folders(face_model_roots()))
     return io.Combo.Input("face_models", options=[AUTO, *packs], default=AUTO, tooltip=tooltip)
+
+
+def face_choice_inputs() -> list[io.Input]:
+    """Which face of a reference photo is meant: `face` and `face_index`."""
+    return [
+        io.Combo.Input(
+            "face",
+            options=list(FACE_RULES),
+            default=FACE_RULES[0],
+            tooltip="Which face is the person's where a photo shows several.",
+        ),
+        io.Int.Input(
+            "face_index",
+            default=0,
+            min=0,
+            max=999,
+            tooltip="For 'by index': faces are counted from the left, 0 is the leftmost.",
+        ),
+    ]

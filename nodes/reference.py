@@ -9,10 +9,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..restorerid_core.errors import RestorerIDError
-from ..restorerid_core.faces.choose import FACE_RULES
 from ..restorerid_core.faces.people import MIN_SIDE
 from ..restorerid_core.faces.person import Person, merge_people
 from ..restorerid_core.images import check_image, to_rgb
+from .face_models import face_choice_inputs
 from .types import CATEGORY, ReferencesType
 
 T = TypeVar("T")
@@ -40,32 +40,11 @@ class RestorerIDReference(io.ComfyNode):
                     tooltip="Who it is. Empty: 'person 1', 'person 2' and so on. A list with one "
                     "name for each image of a list makes several people; equal names are one.",
                 ),
-                io.Combo.Input(
-                    "face",
-                    options=list(FACE_RULES),
-                    default=FACE_RULES[0],
-                    tooltip="Which face is the person's where a photo shows several.",
-                ),
-                io.Int.Input(
-                    "face_index",
-                    default=0,
-                    min=0,
-                    max=999,
-                    tooltip="For 'by index': faces are counted from the left, 0 is the leftmost.",
-                ),
-                ReferencesType.Input(
-                    "references",
-                    optional=True,
-                    tooltip="People from another reference node; this node adds to them.",
-                ),
+                *face_choice_inputs(),
+                references_input(),
             ],
             outputs=[
-                ReferencesType.Output(
-                    "people",
-                    display_name="references",
-                    tooltip="Everyone so far, for RestorerID Match Faces or the next reference "
-                    "node.",
-                )
+                people_output(),
             ],
         )
 
@@ -91,6 +70,22 @@ class RestorerIDReference(io.ComfyNode):
             for shown, who, rule, index in zip(photos, *settings, strict=True)
         ]
         return io.NodeOutput(merge_people([*known, *added]))
+
+
+def references_input() -> io.Input:
+    return ReferencesType.Input(
+        "references",
+        optional=True,
+        tooltip="People from another reference node; this node adds to them.",
+    )
+
+
+def people_output() -> io.Output:
+    return ReferencesType.Output(
+        "people",
+        display_name="references",
+        tooltip="Everyone so far, for RestorerID Match Faces or the next reference node.",
+    )
 
 
 def read_images(batch: Tensor, name: str) -> tuple[Tensor, ...]:

@@ -13,7 +13,8 @@ from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.people import find_sources, read_people, readable
 from ..restorerid_core.faces.person import Person, merge_people
 from .folders import find_folder, fingerprint
-from .types import CATEGORY, ReferencesType
+from .reference import people_output, references_input
+from .types import CATEGORY
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +34,10 @@ class RestorerIDReferenceFolder(io.ComfyNode):
                     default="",
                     tooltip="A folder in ComfyUI's input folder, or a full path.",
                 ),
-                ReferencesType.Input(
-                    "references",
-                    optional=True,
-                    tooltip="People from another reference node; this node adds to them.",
-                ),
+                references_input(),
             ],
             outputs=[
-                ReferencesType.Output(
-                    "people",
-                    display_name="references",
-                    tooltip="Everyone so far, for RestorerID Match Faces or the next reference "
-                    "node.",
-                ),
+                people_output(),
                 io.String.Output(
                     "report",
                     display_name="report",

@@ -11,6 +11,7 @@ import torch
 from comfy_server import Server, full_server
 from models import CLIP_CONFIG, build_model, build_restorer, load_image
 from photo_scenes import PhotoNodes, Photos
+from prompts import Prompts
 from sampling import Scene
 from torch import Tensor
 
@@ -142,3 +143,30 @@ def nodes(
         patch.setattr(folder_paths, "folder_names_and_paths", folders)
         patch.setattr(folder_paths, "models_dir", str(comfy_root / "no models here"))
         yield PhotoNodes(extension, restorer, clip_vision)
+
+
+@pytest.fixture
+def reference(extension: ModuleType) -> Any:
+    return importlib.import_module(f"{extension.__name__}.nodes.reference").RestorerIDReference
+
+
+@pytest.fixture
+def reference_folder(extension: ModuleType) -> Any:
+    module = importlib.import_module(f"{extension.__name__}.nodes.reference_folder")
+    return module.RestorerIDReferenceFolder
+
+
+@pytest.fixture
+def prompts(comfy_root: Path, monkeypatch: pytest.MonkeyPatch) -> Prompts:
+    return Prompts(monkeypatch)
+
+
+@pytest.fixture
+def input_folder(comfy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """ComfyUI's input folder, empty."""
+    import folder_paths
+
+    path = tmp_path / "input"
+    path.mkdir()
+    monkeypatch.setattr(folder_paths, "input_directory", str(path))
+    return path

@@ -19,11 +19,6 @@ def photo_folder(extension: ModuleType) -> Any:
 
 
 @pytest.fixture
-def prompts(comfy_root: Path, monkeypatch: pytest.MonkeyPatch) -> Prompts:
-    return Prompts(monkeypatch)
-
-
-@pytest.fixture
 def album(tmp_path: Path) -> Path:
     """Three photos, 40, 50 and 60 px wide, and a file that is none."""
     for number, name in enumerate(NAMES, 4):
