@@ -32,7 +32,8 @@ class Job:
 
 
 def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from ..engine.restorer import SAMPLERS, Settings
+    from ..engine.restorer import NEGATIVE, PROMPT, Settings
+    from ..engine.schedulers import SAMPLERS
 
     usual = Settings()
     parser = commands.add_parser(
@@ -55,7 +56,10 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="faces that match nobody: restore blind, or leave; default: %(default)s")
     add("--steps", type=int, default=usual.steps, help="default: %(default)s")
     add("--guidance", type=float, default=usual.guidance, help="default: %(default)s")
-    add("--sampler", choices=SAMPLERS, default=usual.sampler, help="default: %(default)s")
+    add("--sampler", default=usual.sampler, metavar="NAME",
+        help=f"{', '.join(SAMPLERS)}, or a scheduler class of diffusers; default: %(default)s")
+    add("--prompt", default=PROMPT, help="default: %(default)s")
+    add("--negative", default=NEGATIVE, help="negative prompt; default: %(default)s")
     add("--size", type=int, default=usual.size, metavar="PX",
         help="at which a face is restored; default: %(default)s")
     add("--color-fix", choices=(*METHODS, "none"), default=usual.color_fix,
@@ -66,6 +70,8 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
     add("--dtype", choices=DTYPES, default="auto", help="default: fp16 on a GPU, else fp32")
+    add("--low-memory", action="store_true",
+        help="networks wait in main memory while they do not work; slower")
     add("--overwrite", action="store_true", help="restore photos again that are in OUT")
     add("--report", action="store_true",
         help="write report.md, and a picture before/after for each photo")
@@ -75,15 +81,22 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def restore(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
-    from .run import open_restorer, restore_all, share
+    from ..engine.locate import find_models, model_roots
+    from ..engine.schedulers import RELEASED, make_scheduler
+    from ..faces.detect import load_analyzer
+    from .opening import open_restorer
+    from .run import restore_all, share
 
+    if args.sampler != RELEASED:
+        make_scheduler(args.sampler)  # a wrong name is told before anything is loaded
     jobs = share(plan(args.photos, args.output), args.device)
     waiting = [job for job in jobs if args.overwrite or not job.output.exists()]
     for job in jobs:
         job.status = "to do" if job in waiting else "done before"
     if waiting:
         args.output.mkdir(parents=True, exist_ok=True)
-        restore_all(open_restorer(args), waiting, args)
+        models = find_models(model_roots(args.models))
+        restore_all(open_restorer(args, models, load_analyzer(models.faces)), waiting, args)
     if args.json:
         print(json.dumps([asdict(job) for job in jobs], default=str, indent=2))
     failed = [job for job in jobs if job.status == "failed"]

@@ -35,8 +35,8 @@ class Attachment:
         self.unet = unet
         self.adapter = adapter
         self._step: StepConditioning | None = None
-        self._original: dict[str, nn.Parameter] = {}
-        self._merged = _merged_weights(unet, lora)
+        self._lora = lora_deltas(lora)
+        self._original: dict[str, Tensor] = {}
         self._attn2 = [block.attn2 for block in attentions(unet)]
         self._processors = [attention.processor for attention in self._attn2]
         self._hooks = [
@@ -68,14 +68,27 @@ class Attachment:
         finally:
             self._step = None
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def merge_lora(self, merged: bool) -> None:
-        """LoRA in the weights, for a face; or out of them, for the paper's base model."""
-        if merged and not self._original:
-            self._original = {name: self.unet.get_parameter(name) for name in self._merged}
-            self._exchange(self._merged)
-        elif not merged and self._original:
-            self._exchange(self._original)
-            self._original = {}
+        """LoRA in the weights, for a face; or out of them, for the paper's base model.
+
+        The weights as they were wait in main memory.
+        """
+        if merged == bool(self._original):
+            return
+        for name, (up, down) in self._lora.items():
+            weight = self.unet.get_parameter(name).data
+            if merged:
+                self._original[name] = weight.cpu()
+                # Scale 1; rounded once, to the weight's dtype.
+                delta = up.to(weight.device).float() @ down.to(weight.device).float()
+                changed = (weight.float() + delta).to(weight.dtype)
+            else:
+                changed = self._original.pop(name).to(weight.device)
+            module, _, attribute = name.rpartition(".")
+            parameter = nn.Parameter(changed, requires_grad=False)
+            setattr(self.unet.get_submodule(module), attribute, parameter)
 
     def detach(self) -> None:
         """The UNet as it was."""
@@ -90,11 +103,6 @@ class Attachment:
 
     def _fir(self, index: int, module: nn.Module, args: Any, output: Tensor) -> Tensor:
         return output if self._step is None else self._step.fir(index, output)
-
-    def _exchange(self, weights: Mapping[str, nn.Parameter]) -> None:
-        for name, weight in weights.items():
-            module, _, attribute = name.rpartition(".")
-            setattr(self.unet.get_submodule(module), attribute, weight)
 
 
 class _IDAttention:
@@ -131,14 +139,3 @@ def check_unet(unet: Any, adapter: Adapter) -> None:
             f"channels, first block of {adapter.spade(0).param_free_norm.num_channels} channels, "
             f"text {context} wide); load the UNet of an SD-1.5 checkpoint."
         )
-
-
-@torch.no_grad()
-def _merged_weights(unet: Any, lora: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
-    """The attention weights with LoRA, scale 1, added; rounded once to the weight's dtype."""
-    merged = {}
-    for name, (up, down) in lora_deltas(lora).items():
-        weight = unet.get_parameter(name)
-        delta = up.to(weight.device).float() @ down.to(weight.device).float()
-        merged[name] = nn.Parameter((weight.float() + delta).to(weight.dtype), requires_grad=False)
-    return merged

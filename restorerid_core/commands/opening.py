@@ -1,0 +1,148 @@
+"""What `restore` needs before its first photo: weights, people and their identities."""
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from .. import id_scale
+from ..conditioning import FaceIdentity
+from ..engine.clip import clip_hidden, encode_prompts, load_clip_vision, unconditional_hidden
+from ..engine.locate import Models, model_roots
+from ..engine.models import load_sd15
+from ..engine.networks import Networks
+from ..engine.photos import PhotoRestorer
+from ..engine.restorer import Restorer, Settings
+from ..errors import RestorerIDError
+from ..faces.detect import FaceAnalyzer
+from ..faces.matching import FaceFeatures, embed_people
+from ..faces.people import find_sources, read_people
+from ..faces.person import Person, merge_people
+from ..faces.reference import Reference, study_person
+from ..photo_files import list_photos
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+M_MMAP_THRESHOLD = -3
+"""glibc's number of the size from which on a block of memory is given back when it is freed."""
+
+
+@contextmanager
+def freed_weights_go_back() -> Iterator[None]:
+    """Inside, memory of freed weights returns to the system; Linux would keep 1 GB of CLIP's."""
+    with suppress(OSError, AttributeError):  # no glibc
+        ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, 2**20)
+    try:
+        yield
+    finally:
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, 2**25)
+
+
+@freed_weights_go_back()
+def open_restorer(
+    args: argparse.Namespace, models: Models, analyzer: FaceAnalyzer
+) -> PhotoRestorer:
+    """Everything loaded; what is needed once comes first and is gone when SD-1.5 comes."""
+    device = choose_device(args.device)
+    precise = device.type == "cpu"
+    dtype = DTYPES[("fp32" if precise else "fp16") if args.dtype == "auto" else args.dtype]
+    rest = torch.device("cpu") if args.low_memory else device
+    musiq = None
+    if args.id_scale is None:
+        folders = [root / "musiq" for root in model_roots(args.models)]
+        musiq = id_scale.load_musiq(id_scale.musiq_weights(folders))
+    people = study(analyzer, read_references(args.reference))
+    networks = Networks.load(models.adapter, dtype, rest)
+    identities = identify(people, models, networks, dtype, device)
+    text, negative = encode_prompts(models.base, [args.prompt, args.negative], dtype, device)
+    base = load_sd15(models.base, dtype, rest)
+    return PhotoRestorer(
+        people=people,
+        identities=identities,
+        restorer=Restorer(base, networks, text, negative, device, args.low_memory),
+        analyzer=analyzer,
+        pack=models.faces,
+        musiq=musiq,
+        scale=args.id_scale or 0.0,
+        threshold=args.threshold,
+        unmatched=args.unmatched,
+        faces_per_run=args.faces_per_run,
+        settings=Settings(
+            steps=args.steps, guidance=args.guidance, sampler=args.sampler, size=args.size,
+            color_fix=args.color_fix, seed=args.seed,
+        ),
+    )  # fmt: skip
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA, then Apple's MPS, then the CPU; under `accelerate launch` the process's."""
+    from accelerate import PartialState
+
+    return torch.device(PartialState().device or "cpu") if name == "auto" else torch.device(name)
+
+
+def read_references(references: Sequence[str]) -> tuple[Person, ...]:
+    """The people of --reference.
+
+    Raises:
+        RestorerIDError: a file cannot be read, or a folder shows nobody.
+    """
+    people: list[Person] = []
+    for reference in references:
+        name, _, path = reference.rpartition("=")
+        folder = Path(path)
+        if name:
+            files = list_photos(folder) if folder.is_dir() else [folder]
+            found, problems = read_people([(Path(name), files)])
+        else:
+            sources = find_sources(folder) if folder.is_dir() else [(folder, [folder])]
+            found, problems = read_people(sources)
+        if not found:
+            raise RestorerIDError(
+                f"--reference {reference} shows nobody ({'; '.join(problems) or 'no pictures'}): "
+                "give a photo, or a folder with a photo or a subfolder for each person."
+            )
+        for problem in problems:
+            log.warning("%s", problem)
+        people += found
+    return merge_people(people)
+
+
+def study(analyzer: FaceAnalyzer, people: Sequence[Person]) -> dict[str, Reference]:
+    """Everyone by name; what is wrong with their photos is logged.
+
+    Raises:
+        RestorerIDError: there are references, but none with a face.
+    """
+    known = {person.name: study_person(analyzer, person) for person in people}
+    for note in (note for person in known.values() for note in person.notes):
+        log.warning("%s", note)
+    if known and not any(person.faces for person in known.values()):
+        raise RestorerIDError(
+            "no face was found on any --reference: use sharp photos that show both eyes."
+        )
+    return known
+
+
+def identify(
+    people: Mapping[str, Reference], models: Models, networks: Networks, dtype: torch.dtype,
+    device: torch.device,
+) -> dict[str, FaceIdentity]:  # fmt: skip
+    """Everyone's identity; CLIP is loaded for it and freed again."""
+    usable = [person for person in people.values() if person.faces]
+    if not usable:
+        return {}
+    vision = load_clip_vision(models.clip_vision, dtype, device)
+    features = FaceFeatures(
+        lambda crops: clip_hidden(vision, crops.movedim(-1, 1)),
+        lambda: unconditional_hidden(vision),
+        networks.project,
+    )
+    return embed_people(usable, features)

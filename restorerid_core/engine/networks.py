@@ -1,0 +1,48 @@
+"""The adapter's networks from their file."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import load_adapter
+from ..network.adapter import Adapter
+from ..network.face_projector import FaceProjector
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The adapter of a file: `adapter` for the UNet; `projector`, float32 on the CPU; `lora`."""
+
+    adapter: Adapter
+    projector: FaceProjector
+    lora: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, path: Path, dtype: torch.dtype, device: torch.device) -> Networks:
+        """Raises RestorerIDError when the file is not RestorerID's."""
+        file = load_adapter(path)
+        c = file.config
+        adapter = Adapter(c, device="meta")
+        projector = FaceProjector(
+            c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth, device="meta"
+        )
+        _fill(adapter, file.adapter, device, dtype)
+        _fill(projector, file.face_projector, torch.device("cpu"), torch.float32)
+        # Copied, for otherwise they would keep the whole file mapped.
+        return cls(adapter, projector, {key: tensor.clone() for key, tensor in file.lora.items()})
+
+    @torch.inference_mode()
+    def project(self, embedding: Tensor, hidden: Tensor) -> Tensor:
+        """ID tokens of (n, 512) and (n, 257, 1280), float32 on the CPU."""
+        return self.projector(embedding, hidden)
+
+
+def _fill(
+    network: nn.Module, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype
+) -> None:
+    moved = {key: weight.to(device, dtype) for key, weight in weights.items()}
+    network.load_state_dict(moved, assign=True)
+    network.eval().requires_grad_(False)
