@@ -80,7 +80,7 @@ class FaceAnalyzer:
         """The faces of a portrait, (H, W, 3) uint8 BGR, highest score first; none gives []."""
         for margin in MARGINS:
             if found := self._detect(whole_view(photo, self.size, margin)):
-                return [self._describe(photo, face) for face in found]
+                return [self.describe(photo, face) for face in found]
         return []
 
     def find_all(self, photo: np.ndarray) -> list[DetectedFace]:
@@ -97,7 +97,7 @@ class FaceAnalyzer:
             for view in tile_views(photo, self.size, turns)
         ]
         found = _without_doubles(chain.from_iterable(turned + tiles))
-        return [self._describe(photo, face) for face in found] or self.analyze(photo)
+        return [self.describe(photo, face) for face in found] or self.analyze(photo)
 
     def _detect(self, view: View) -> list[Detection]:
         """What is seen on a view, except for faces that its edges cut."""
@@ -110,7 +110,8 @@ class FaceAnalyzer:
             for i in np.flatnonzero(view.whole(corners))
         ]
 
-    def _describe(self, photo: np.ndarray, face: Detection) -> DetectedFace:
+    def describe(self, photo: np.ndarray, face: Detection) -> DetectedFace:
+        """Whose face it is that lies at a place of the photo, (H, W, 3) uint8 BGR."""
         crop = align_face(photo, face.landmarks, ARCFACE_FACE)
         embedding = self.recognizer.get_feat(crop).ravel()
         if embedding.size != EMBEDDING_DIM:
