@@ -1,7 +1,4 @@
 """`RestorerIDAutoScale`: the paper's adaptive ID-scale, from the MUSIQ score of the photo."""
-from pathlib import Path
-
-import folder_paths
 import torch
 from comfy import model_management
 from comfy.utils import ProgressBar
@@ -10,6 +7,7 @@ from comfy_api.latest import io
 from ..restorerid_core import id_scale
 from ..restorerid_core.images import check_image, to_rgb
 from .types import CATEGORY, ScaleType
+from .weight_folders import weight_folders
 
 HIGHEST = 10.0
 """Upper end of the two limits' sliders."""
@@ -87,7 +85,7 @@ class RestorerIDAutoScale(io.ComfyNode):
         # Settings are refused before the seconds of work, by a trial score.
         id_scale.adaptive_id_scale((0.0,), alpha, beta, min, max)
         photos = to_rgb(check_image(image, "image")).movedim(-1, 1)
-        model = id_scale.load_musiq(id_scale.musiq_weights(weight_folders()))
+        model = id_scale.load_musiq(id_scale.musiq_weights(weight_folders("musiq")))
         device = model_management.get_torch_device()
         model_management.free_memory(model_management.minimum_inference_memory(), device)
         progress = ProgressBar(len(photos))
@@ -99,10 +97,3 @@ class RestorerIDAutoScale(io.ComfyNode):
         scores = id_scale.musiq_scores(model, photos, device, after_each)
         scales = id_scale.adaptive_id_scale(scores, alpha, beta, min, max)
         return io.NodeOutput(scales, scales[0], id_scale.report(scores, scales, alpha, beta))
-
-
-def weight_folders() -> list[Path]:
-    """Where MUSIQ weights are looked for: every folder registered as `musiq`, and models/musiq."""
-    registered = folder_paths.folder_names_and_paths.get("musiq", ([], set()))[0]
-    folders = [Path(folder_paths.models_dir) / "musiq", *map(Path, registered)]
-    return list(dict.fromkeys(folders))

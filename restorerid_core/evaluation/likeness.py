@@ -40,14 +40,11 @@ def likeness(
     )
 
 
-def find_face(analyzer: FaceAnalyzer, original: Tensor, name: str) -> DetectedFace:
-    """The largest face of a portrait (3, H, W) in [0, 1].
-
-    Raises:
-        RestorerIDError: there is none; `name` is what the message calls the portrait.
-    """
+def find_face(analyzer: FaceAnalyzer, original: Tensor) -> DetectedFace | None:
+    """The largest face of a portrait (3, H, W) in [0, 1]."""
     photo = photo_from_image(original)
-    return choose_face(analyzer.analyze(photo), photo.shape, name=name)
+    found = analyzer.analyze(photo)
+    return choose_face(found, photo.shape) if found else None
 
 
 def at_place(faces: Sequence[DetectedFace], face: DetectedFace) -> DetectedFace | None:

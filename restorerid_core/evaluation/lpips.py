@@ -29,6 +29,9 @@ class LPIPS(nn.Module):
         heads: (C,) weights of each layer's channels.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, features: nn.Sequential, heads: Sequence[Tensor]):
         super().__init__()
         self.features = features

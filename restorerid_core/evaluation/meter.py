@@ -1,7 +1,7 @@
 """All metrics of one picture, as far as their weights are there."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,10 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Original:
-    """What pictures are compared with; `face` is None where identity is not measured."""
+    """What pictures are compared with, (3, H, W) in [0, 1].
+
+    `face` is None where it shows none or faces are not measured; LMSE and ID are then left out.
+    """
 
     image: Tensor
     face: DetectedFace | None
@@ -84,18 +87,18 @@ class Meter:
         """An original (3, H, W) in [0, 1]; `name` is what messages call it.
 
         Raises:
-            RestorerIDError: it shows no face, or is smaller than 64 px.
+            RestorerIDError: it is smaller than 64 px.
         """
         if min(original.shape[1:]) < MIN_SIDE:
             raise RestorerIDError(
                 f"{name} is {original.shape[2]}x{original.shape[1]} px; expected at least "
                 f"{MIN_SIDE} px on each side: use a larger picture."
             )
-        face = None if self.analyzer is None else find_face(self.analyzer, original, name)
+        face = None if self.analyzer is None else find_face(self.analyzer, original)
         return Original(original, face)
 
     def measure(self, image: Tensor, original: Original) -> dict[str, float | None]:
-        """Every metric in `measured`.
+        """Every metric in `measured`; LMSE and ID only if the original shows a face.
 
         Args:
             image: (3, h, w) in [0, 1]; another size than the original's is resized to it.
@@ -126,16 +129,19 @@ def open_meter(
         lpips, musiq: folders to search.
         analyzer: finds and describes faces; None leaves LMSE and ID out.
     """
-    found: list[nn.Module | None] = []
     missing: list[str] = []
-    loaders = (
-        ("LPIPS", lambda: load_lpips(*lpips_weights(lpips))),
-        ("MUSIQ", lambda: load_musiq(musiq_weights(musiq))),
-    )
-    for name, load in loaders:
+
+    def load(name: str, network: Callable[[], nn.Module]) -> nn.Module | None:
         try:
-            found.append(load())
+            return network()
         except RestorerIDError as error:
-            found.append(None)
             missing.append(f"{name} is not measured: {error}")
-    return Meter(*found, analyzer, tuple(missing), device or torch.device("cpu"))
+            return None
+
+    return Meter(
+        load("LPIPS", lambda: load_lpips(*lpips_weights(lpips))),
+        load("MUSIQ", lambda: load_musiq(musiq_weights(musiq))),
+        analyzer,
+        tuple(missing),
+        device or torch.device("cpu"),
+    )

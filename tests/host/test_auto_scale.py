@@ -106,10 +106,11 @@ def test_folders_registered_as_musiq_are_searched(auto_scale, tmp_path, monkeypa
 
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", {})
     monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
-    assert auto_scale.weight_folders() == [tmp_path / "models" / "musiq"]
+    own = tmp_path / "models" / "musiq"
+    assert auto_scale.weight_folders("musiq") == [own]
     folder_paths.add_model_folder_path("musiq", str(tmp_path / "shared"))
     folder_paths.add_model_folder_path("musiq", str(tmp_path / "models" / "musiq"))
-    assert auto_scale.weight_folders() == [tmp_path / "models" / "musiq", tmp_path / "shared"]
+    assert auto_scale.weight_folders("musiq") == [own, tmp_path / "shared"]
 
 
 def test_offline_without_weights(node, error, tmp_path, monkeypatch):
