@@ -155,10 +155,15 @@ def load_musiq(path: Path) -> nn.Module:
     Raises:
         RestorerIDError: pyiqa is not installed, or the file is damaged or another network's.
     """
-    model = _musiq().MUSIQ(pretrained=False)
+    model = musiq_network()
     with usable_weights(path, f"the KonIQ weights of MUSIQ {WEIGHTS}, about 109 MB"):
         model.load_state_dict(read_weights(path))
     return model.eval().requires_grad_(False)
+
+
+def musiq_network() -> nn.Module:
+    """MUSIQ with arbitrary weights; raises RestorerIDError when pyiqa is not installed."""
+    return _musiq().MUSIQ(pretrained=False)
 
 
 def _musiq() -> Any:

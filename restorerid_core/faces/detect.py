@@ -99,6 +99,22 @@ class FaceAnalyzer:
         found = _without_doubles(chain.from_iterable(turned + tiles))
         return [self.describe(photo, face) for face in found] or self.analyze(photo)
 
+    def describe(self, photo: np.ndarray, face: Detection) -> DetectedFace:
+        """Whose face is at this place of a photo (H, W, 3) uint8 BGR.
+
+        Raises:
+            RestorerIDError: the recogniser does not give 512 numbers.
+        """
+        crop = align_face(photo, face.landmarks, ARCFACE_FACE)
+        embedding = self.recognizer.get_feat(crop).ravel()
+        if embedding.size != EMBEDDING_DIM:
+            raise RestorerIDError(
+                f"the face recognition model {self.recognizer_file} gives {embedding.size} numbers "
+                f"for a face, expected {EMBEDDING_DIM}: use w600k_r50.onnx of buffalo_l."
+            )
+        norm = float(np.linalg.norm(embedding))
+        return DetectedFace(face.bbox, face.landmarks, face.score, embedding / norm, norm)
+
     def _detect(self, view: View) -> list[Detection]:
         """What is seen on a view, except for faces that its edges cut."""
         boxes, landmarks = self.detector.detect(view.canvas, input_size=self.size)
@@ -109,18 +125,6 @@ class FaceAnalyzer:
             Detection(corners[i], points[i], float(boxes[i, 4]))
             for i in np.flatnonzero(view.whole(corners))
         ]
-
-    def describe(self, photo: np.ndarray, face: Detection) -> DetectedFace:
-        """Whose face it is that lies at a place of the photo, (H, W, 3) uint8 BGR."""
-        crop = align_face(photo, face.landmarks, ARCFACE_FACE)
-        embedding = self.recognizer.get_feat(crop).ravel()
-        if embedding.size != EMBEDDING_DIM:
-            raise RestorerIDError(
-                f"the face recognition model {self.recognizer_file} gives {embedding.size} numbers "
-                f"for a face, expected {EMBEDDING_DIM}: use w600k_r50.onnx of buffalo_l."
-            )
-        norm = float(np.linalg.norm(embedding))
-        return DetectedFace(face.bbox, face.landmarks, face.score, embedding / norm, norm)
 
 
 def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

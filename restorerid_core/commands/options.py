@@ -1,0 +1,33 @@
+"""Options that every command of the engine has."""
+import argparse
+from pathlib import Path
+
+from ..color_fix import METHODS
+
+DTYPES = ("auto", "fp32", "bf16", "fp16")
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """How a face is restored, and on what."""
+    from ..engine.restorer import NEGATIVE, PROMPT, Settings
+    from ..engine.schedulers import SAMPLERS
+
+    usual = Settings()
+    add = parser.add_argument
+    add("--steps", type=int, default=usual.steps, help="default: %(default)s")
+    add("--guidance", type=float, default=usual.guidance, help="default: %(default)s")
+    add("--sampler", default=usual.sampler, metavar="NAME",
+        help=f"{', '.join(SAMPLERS)}, or a scheduler class of diffusers; default: %(default)s")
+    add("--prompt", default=PROMPT, help="default: %(default)s")
+    add("--negative", default=NEGATIVE, help="negative prompt; default: %(default)s")
+    add("--size", type=int, default=usual.size, metavar="PX",
+        help="at which a face is restored; default: %(default)s")
+    add("--color-fix", choices=(*METHODS, "none"), default=usual.color_fix,
+        help="default: %(default)s")
+    add("--seed", type=int, default=usual.seed, help="default: %(default)s")
+    add("--models", action="append", default=[], type=Path, metavar="DIR",
+        help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
+    add("--dtype", choices=DTYPES, default="auto", help="default: fp16 on a GPU, else fp32")
+    add("--low-memory", action="store_true",
+        help="networks wait in main memory while they do not work; slower")  # fmt: skip
