@@ -12,15 +12,13 @@ from ..evaluation.identities import Identity, find_identities
 from ..evaluation.methods import METHODS, Method, needs_musiq, parse_method
 from ..faces.match import BLIND
 from .files import keep_settings
-from .options import add_engine_options
+from .options import add_engine_options, engine_settings
 
 if TYPE_CHECKING:
     from ..engine.photos import PhotoRestorer
 
 log = logging.getLogger(__name__)
 
-SETTINGS = ("size", "seed", "steps", "guidance", "sampler", "color_fix", "prompt", "negative")
-"""What the pictures in OUT depend on."""
 
 
 def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,6 +46,8 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--beside", action="append", default=[], type=Path, metavar="TABLE.csv",
         help="rows of another run or paper, shown below ours")
     add("--grid-rows", type=int, default=6, metavar="N", help="people in a grid; default: 6")
+    add("--id-scale-preset", type=Path, metavar="FILE",
+        help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's")
     add_engine_options(parser)
     parser.set_defaults(
         run=evaluate, reference=[], id_scale=0.0, threshold=0.0, unmatched=BLIND, faces_per_run=1
@@ -70,8 +70,7 @@ def evaluate(args: argparse.Namespace) -> int:
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
-    keep_settings(args.output, {name: getattr(args, name) for name in SETTINGS},
-                  state.is_main_process)  # fmt: skip
+    keep_settings(args.output, engine_settings(args), state.is_main_process)
     meter = open_meter_of(args)
     run = EvaluationRun(args.output, args.size, args.seed, meter, args.degradations)
     methods = usable_methods(methods, meter.musiq is not None)

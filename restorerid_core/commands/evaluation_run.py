@@ -56,7 +56,7 @@ class EvaluationRun:
 
     def degrade(self, people: Sequence[Identity]) -> None:
         for name, person in tqdm(self._without(INPUT, people), desc="degrade", unit="picture"):
-            with self._noted(name, INPUT, person):
+            with self.noted(name, INPUT, person):
                 seed = self.seed + person.number
                 original = person.read_original(self.size)[None]
                 self._save(Degradation(PRESETS[name])(original, seed)[0], name, INPUT, person)
@@ -73,7 +73,7 @@ class EvaluationRun:
             if todo and isinstance(method, Configuration):
                 opened = opened or networks()
             for name, person in tqdm(todo, desc=method.name, unit="picture"):
-                with self._noted(name, method, person):
+                with self.noted(name, method, person):
                     image = self.read(name, INPUT, person)
                     if isinstance(method, Baseline):
                         image = method.apply(image)
@@ -88,7 +88,7 @@ class EvaluationRun:
                     if self._unknown(name, method, person)]  # fmt: skip
             original = None
             for name, method in todo:
-                with self._noted(name, method, person):
+                with self.noted(name, method, person):
                     original = original or self.meter.study(
                         person.read_original(self.size), str(person.original)
                     )
@@ -115,7 +115,7 @@ class EvaluationRun:
         save(image, path)
 
     @contextmanager
-    def _noted(self, degradation: str, method: Method, person: Identity) -> Iterator[None]:
+    def noted(self, degradation: str, method: Method, person: Identity) -> Iterator[None]:
         """What goes wrong with one picture does not stop the others."""
         try:
             yield

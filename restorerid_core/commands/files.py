@@ -43,13 +43,14 @@ def keep_settings(folder: Path, settings: dict[str, Any], write: bool) -> None:
     Raises:
         RestorerIDError: the folder has results of other settings.
     """
-    before = read_json(folder / "settings.json")
-    changed = [key for key in settings if before is not None and before.get(key) != settings[key]]
-    if changed:
-        key = changed[0]
-        raise RestorerIDError(
-            f"'{folder}' holds results with {key} = {before.get(key)!r}, and now it is "
-            f"{settings[key]!r}: choose another folder, or the settings of before."
-        )
-    if before is None and write:
-        write_json(folder / "settings.json", settings)
+    before: dict[str, Any] | None = read_json(folder / "settings.json")
+    if before is None:
+        if write:
+            write_json(folder / "settings.json", settings)
+        return
+    for key, value in settings.items():
+        if before.get(key) != value:
+            raise RestorerIDError(
+                f"'{folder}' holds results with {key} = {before.get(key)!r}, and now it is "
+                f"{value!r}: choose another folder, or the settings of before."
+            )

@@ -26,6 +26,7 @@ from ..faces.packs import find_pack
 from ..faces.people import find_sources, read_people
 from ..faces.person import Person, merge_people
 from ..faces.reference import Reference, study_person
+from ..id_scale_preset import IDScalePreset, read_preset
 from ..photo_files import list_photos
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ def open_restorer(
         pack=models.faces,
         musiq=musiq,
         scale=args.id_scale or 0.0,
+        formula=read_preset(preset) if (preset := args.id_scale_preset) else IDScalePreset(),
         threshold=args.threshold,
         unmatched=args.unmatched,
         faces_per_run=args.faces_per_run,
@@ -97,8 +99,8 @@ def open_meter_of(args: argparse.Namespace) -> Meter:
         analyzer = load_analyzer(find_pack([root / "insightface" for root in roots]))
     except RestorerIDError as error:
         log.warning("LMSE and ID are not measured: %s", error)
-    folders = ([root / name for root in roots] for name in ("lpips", "musiq"))
-    meter = open_meter(*folders, analyzer, choose_device(args.device))
+    lpips, musiq = ([root / name for root in roots] for name in ("lpips", "musiq"))
+    meter = open_meter(lpips, musiq, analyzer, choose_device(args.device))
     for sentence in meter.missing:
         log.warning("%s", sentence)
     return meter

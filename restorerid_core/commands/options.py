@@ -1,6 +1,7 @@
 """Options that every command of the engine has."""
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ..color_fix import METHODS
 
@@ -31,3 +32,11 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=DTYPES, default="auto", help="default: fp16 on a GPU, else fp32")
     add("--low-memory", action="store_true",
         help="networks wait in main memory while they do not work; slower")  # fmt: skip
+
+
+def engine_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that a restored portrait depends on, for JSON."""
+    names = ("size", "seed", "steps", "guidance", "sampler", "color_fix", "prompt", "negative")
+    preset = args.id_scale_preset
+    return {**{name: getattr(args, name) for name in names},
+            "id_scale_preset": preset and str(preset)}  # fmt: skip

@@ -44,7 +44,10 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="the people: a photo each, or a folder with a photo or a subfolder for each; "
         "NAME=PATH gives a photo or all photos of a folder to one person")
     add("--aligned", action="store_true", help="the photos are nothing but a face each")
-    add("--id-scale", type=float, metavar="λ", help="fixed; default: by MUSIQ, for each face")
+    scale = parser.add_mutually_exclusive_group().add_argument
+    scale("--id-scale", type=float, metavar="λ", help="fixed; default: by MUSIQ, for each face")
+    scale("--id-scale-preset", type=Path, metavar="FILE",
+          help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's")
     add("--threshold", type=float, default=0.25, help="cosine for a match; default: %(default)s")
     add("--unmatched", choices=(BLIND, LEAVE), default=BLIND,
         help="faces that match nobody: restore blind, or leave; default: %(default)s")

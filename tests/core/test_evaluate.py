@@ -1,7 +1,6 @@
 """`evaluate`: its methods and files, and the whole protocol on small networks, killed once."""
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ import pytest
 import torch
 from helpers import ROOT
 from metric_weights import lpips_files, musiq_file
-from people_folder import people_folder
+from people_folder import CORE, ONE_THREAD, people_folder, run_core
 from PIL import Image
 from tiny_models import tiny_models
 from torch import Tensor
@@ -218,11 +217,10 @@ def test_a_killed_evaluation_is_taken_up_where_it_stopped(
 ):
     people, out = people_folder(tmp_path / "people", faces_dir), tmp_path / "out"
     command = [
-        sys.executable, "-W", "ignore", "-m", "restorerid_core", "evaluate", str(people), "-o",
-        str(out), "--models", str(models), "--device", "cpu", "--steps", "2", "--size", "128",
-        "--methods", *METHODS, "strong:scale=1.5,fir=0",
+        "evaluate", str(people), "-o", str(out), "--models", str(models), "--device", "cpu",
+        "--steps", "2", "--size", "128", "--methods", *METHODS, "strong:scale=1.5,fir=0",
     ]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL,
+    process = subprocess.Popen(command, cwd=ROOT, env=ONE_THREAD, stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE)  # fmt: skip
     deadline = time.monotonic() + 400
     while len(list(out.glob("*/id/*.png"))) < 1 and time.monotonic() < deadline:
@@ -231,14 +229,14 @@ def test_a_killed_evaluation_is_taken_up_where_it_stopped(
     process.kill()
     process.communicate()
     done = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.png")}
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    again = run_core(*command)
     assert again.returncode == 0, again.stderr
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())
     assert len(list(out.glob("*/*/*.png"))) == 2 * 2 * 8
     assert not list(out.rglob(".*"))
     check_results(out)
     assert again.stdout.count("\n| light |") == 9
-    other = subprocess.run([*command, "--seed", "1"], cwd=ROOT, capture_output=True, text=True)
+    other = run_core(*command, "--seed", "1")
     assert other.returncode == 1 and "holds results with seed = 0" in other.stderr
 
 
