@@ -7,7 +7,7 @@ from pathlib import Path
 from ..evaluation.identities import Identity
 from ..evaluation.meter import Scores
 from ..evaluation.methods import Method
-from ..evaluation.table import Row, read_csv, texts, to_csv, to_latex, to_markdown
+from ..evaluation.table import Row, fixed, read_csv, texts, to_csv, to_latex, to_markdown
 from ..grid import labelled_grid
 from ..photo_files import read_photo
 from .evaluation_run import EvaluationRun
@@ -19,8 +19,8 @@ PUBLISHED = Path(__file__).parents[1] / "evaluation" / "published.csv"
 CELL = 256
 FOOTNOTE = (
     "Means with their 95 % confidence intervals over people; ↑ higher is better, ↓ lower is. "
-    "LMSE in px² at a shorter side of 512 px; \"–\" was not measured. ID and LMSE depend on the "
-    "face models: figures of others, the paper's included, cannot be compared with them.\n"
+    "LMSE in px² at a shorter side of 512 px; – where weights or faces are missing. ID and LMSE "
+    "depend on the face models: figures of others, the paper's too, cannot be compared with them.\n"
 )
 
 
@@ -83,5 +83,5 @@ def draw_grid(
 
 def caption(scores: Scores) -> str:
     return ", ".join(
-        f"{name} {value:.2f}" for name in ("PSNR", "ID") if (value := scores.get(name)) is not None
+        f"{name} {fixed(value, 2)}" for name in ("PSNR", "ID") if (value := scores.get(name)) is not None
     )

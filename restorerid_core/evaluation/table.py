@@ -72,11 +72,16 @@ def _cell(row: Row, name: str) -> str:
     if mean is None:
         return NOT_MEASURED
     digits = METRICS[name].digits
-    text = f"{mean.value:.{digits}f}"
+    text = fixed(mean.value, digits)
     if math.isfinite(mean.half_width):
-        text += f" ± {mean.half_width:.{digits}f}"
+        text += f" ± {fixed(mean.half_width, digits)}"
     most = max(other.pictures for other in row.means.values())
     return text if mean.pictures == most else f"{text} ({mean.pictures} of {most})"
+
+
+def fixed(value: float, digits: int) -> str:
+    """Without a sign before zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def image_texts(scores: Sequence[Scores]) -> tuple[list[str], list[list[str]]]:

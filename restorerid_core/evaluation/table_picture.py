@@ -11,6 +11,8 @@ from ..grid import DARK, MAX_GRID
 WIDEST = 20
 """Of a cell, in letter heights; a longer text ends in dots."""
 RULE = (200, 200, 200)
+DRAWABLE = {"↑": "(high)", "↓": "(low)", "–": "-", "λ": "lambda"}
+"""Pillow's own font lacks these."""
 
 
 def draw_table(header: Sequence[str], rows: Sequence[Sequence[str]], letters: int = 22) -> Tensor:
@@ -30,8 +32,11 @@ def draw_table(header: Sequence[str], rows: Sequence[Sequence[str]], letters: in
             f"the table has {len(rows)} rows and would be {total} px high; expected at most "
             f"{MAX_GRID} px: measure fewer images at a time."
         )
-    cells = [[text_coverage(text, letters, WIDEST * letters) for text in row]
-             for row in (header, *rows)]  # fmt: skip
+    drawable = str.maketrans(DRAWABLE)
+    cells = [
+        [text_coverage(text.translate(drawable), letters, WIDEST * letters) for text in row]
+        for row in (header, *rows)
+    ]
     widths = [max(cell.shape[1] for cell in column) + gap for column in zip(*cells, strict=True)]
     sheet = torch.ones(3, total, sum(widths) + gap)
     sheet[:, height - 2 : height] = sheet.new_tensor(RULE).view(3, 1, 1) / 255
