@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from .checkpoint import Inspection, convert, inspect
+from .commands.degrade import add_degrade
 from .commands.doctor import add_doctor
 from .commands.restore import add_restore
 from .errors import RestorerIDError
@@ -117,7 +118,9 @@ def _report(result: Inspection) -> str:
     return "\n".join(lines)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (_add_convert, _add_inspect, add_restore, add_doctor)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    _add_convert, _add_inspect, add_restore, add_degrade, add_doctor,
+)  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())
