@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from .checkpoint import Inspection, convert, inspect
 from .commands.calibrate import add_calibrate
+from .commands.degrade import add_degrade
 from .commands.doctor import add_doctor
 from .commands.evaluate import add_evaluate
 from .commands.restore import add_restore
@@ -120,7 +121,7 @@ def _report(result: Inspection) -> str:
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    _add_convert, _add_inspect, add_restore, add_evaluate, add_calibrate, add_doctor,
+    _add_convert, _add_inspect, add_restore, add_degrade, add_evaluate, add_calibrate, add_doctor,
 )  # fmt: skip
 
 if __name__ == "__main__":

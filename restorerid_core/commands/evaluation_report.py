@@ -82,6 +82,5 @@ def draw_grid(
 
 
 def caption(scores: Scores) -> str:
-    return ", ".join(
-        f"{name} {fixed(value, 2)}" for name in ("PSNR", "ID") if (value := scores.get(name)) is not None
-    )
+    values = {name: scores.get(name) for name in ("PSNR", "ID")}
+    return ", ".join(f"{name} {fixed(v, 2)}" for name, v in values.items() if v is not None)

@@ -4,7 +4,7 @@ The order of the stages and the ranges `released` are those of the authors' rele
 (`RealESRGAN_CBDNet/Degradation_model.py`, `configs/v15/v15-RestorerID.yaml`): the second-order
 degradation of Real-ESRGAN (arXiv 2107.10833, §3) with noise on the sensor instead of on the photo.
 """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 Range = tuple[float, float]
 """Lowest and highest value, drawn uniformly between them."""
@@ -81,22 +81,28 @@ RELEASED = DegradationConfig(
 )
 
 
-def within_released(sigma: Range, down: Range, quality: tuple[int, int]) -> DegradationConfig:
-    """The released degradation with a part of its ranges; the second blur is half as strong."""
+QUIET = SensorNoise(signal=(5e-6, 5e-5), constant=(5e-9, 5e-8))
+"""A tenth of the training's noise in bright parts, a thirtieth of it in the dark."""
 
-    def part(stage: Stage, strength: float) -> Stage:
-        return replace(
-            stage,
-            blur=replace(stage.blur, sigma=(sigma[0] * strength, sigma[1] * strength)),
-            resizing=Resizing(down, up=(1.0, 1.0), probabilities=(0.0, 1.0, 0.0)),
-            quality=quality,
-        )
 
-    return replace(RELEASED, first=part(RELEASED.first, 1.0), second=part(RELEASED.second, 0.5))
+def always_smaller(sigma: Range, down: Range, quality: tuple[int, int]) -> DegradationConfig:
+    """A degradation like the released one that never keeps the size, with little noise.
+
+    Args:
+        sigma: of the first blur, px; that of the second is half as wide.
+        down: fraction of the size, both times.
+        quality: of both JPEGs.
+    """
+    half = (sigma[0] / 2, sigma[1] / 2)
+    resizing = Resizing(down, up=(1.0, 1.0), probabilities=(0.0, 1.0, 0.0))
+    return DegradationConfig(
+        Stage(Blur(sigma), resizing, QUIET, quality),
+        Stage(Blur(half, probability=0.8), resizing, QUIET, quality),
+    )
 
 
 PRESETS = {
-    "light": within_released(sigma=(0.4, 1.5), down=(0.3, 1.0), quality=(60, 95)),
-    "heavy": within_released(sigma=(1.0, 3.0), down=(0.06, 0.12), quality=(30, 60)),
+    "light": always_smaller(sigma=(0.5, 2.0), down=(0.13, 0.45), quality=(60, 95)),
+    "heavy": always_smaller(sigma=(1.0, 3.0), down=(0.075, 0.19), quality=(30, 70)),
     "released": RELEASED,
 }

@@ -44,7 +44,8 @@ class Degradation:
         """
         _check(images)
         if isinstance(seeds, int):
-            seeds = [torch.Generator().manual_seed(seeds + i) for i in range(len(images))]
+            numbers = ((seeds + i) % 2**64 for i in range(len(images)))
+            seeds = [torch.Generator().manual_seed(number) for number in numbers]
         if len(seeds) != len(images):
             raise RestorerIDError(
                 f"`seeds` has {len(seeds)} generators for {len(images)} images; expected one for "

@@ -64,13 +64,16 @@ def photograph(image: Tensor, exposure: Exposure, curves: Curves) -> Tensor:
     raw = mosaic(_mix(to_camera, response.light(image)).clamp(0, 1), exposure.corner)
     gains = mosaic(torch.tensor([exposure.red, 1.0, exposure.blue], device=image.device)
                    .view(3, 1, 1).expand_as(image), exposure.corner)  # fmt: skip
-    raw = raw * gains
-    generator = torch.Generator().manual_seed(exposure.seed)
-    noise = torch.randn(raw.shape, generator=generator).to(raw.device)
-    noisy = raw + (exposure.signal * raw + exposure.constant).sqrt() * noise
+    noisy = add_noise(raw * gains, exposure.signal, exposure.constant, exposure.seed)
     balanced = (noisy.clamp(0, 1) / gains).clamp(0, 1)
     colours = demosaic(balanced, exposure.corner).clamp(0, 1)
     return response.brightness(_mix(to_camera.inverse(), colours))
+
+
+def add_noise(raw: Tensor, signal: float, constant: float, seed: int) -> Tensor:
+    """Poisson-Gaussian noise of variance signal·x + constant, drawn on the CPU; not clamped."""
+    noise = torch.randn(raw.shape, generator=torch.Generator().manual_seed(seed))
+    return raw + (signal * raw + constant).sqrt() * noise.to(raw.device)
 
 
 def camera_matrix(shares: tuple[float, ...]) -> Tensor:
