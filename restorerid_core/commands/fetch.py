@@ -62,6 +62,8 @@ def fetch(args: argparse.Namespace) -> int:
             return 1
         fetch_all(ready, staging, args.keep)
     errors = [task.error for task in tasks if task.error]
+    if not (errors or args.dry_run):
+        shutil.rmtree(staging, ignore_errors=True)
     if any(isinstance(error, HubUnreachableError) for error in errors):
         return UNREACHABLE
     return 1 if errors else 0
@@ -138,5 +140,3 @@ def fetch_all(tasks: list[Task], staging: Path, keep: bool) -> None:
             continue
         for output in task.outputs:
             print(f"{output}  ({output.stat().st_size / MIB:,.0f} MiB)")
-    if not any(task.error for task in tasks):
-        shutil.rmtree(staging, ignore_errors=True)

@@ -45,7 +45,8 @@ class HubFile:
         """At $HF_ENDPOINT, when that is set."""
         from huggingface_hub import hf_hub_url
 
-        return hf_hub_url(self.repo, self.path)
+        mirror = os.environ.get("HF_ENDPOINT", "").rstrip("/")
+        return hf_hub_url(self.repo, self.path, endpoint=mirror or None)
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,7 @@ def look_up(file: HubFile) -> Offer:
 def download(file: HubFile, offer: Offer, staging: Path) -> Path:
     """The checked file in a folder of its own below `staging`; what is there already is kept.
 
-    `hf_hub_download` is not used: since version 1 of huggingface_hub it starts again from nothing
-    after an interruption.
+    `hf_hub_download` is not used: in huggingface_hub 2 it deletes what came when it is interrupted.
 
     Raises:
         RestorerIDError: the connection broke (what came is kept), or the checksum is wrong.
