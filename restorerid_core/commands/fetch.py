@@ -51,7 +51,7 @@ def fetch(args: argparse.Namespace) -> int:
     ask_hub([task for task in tasks if task.local is None])
     ready = [task for task in tasks if task.error is None]
     need, free = sum(bytes_needed(task, staging) for task in ready), free_bytes(staging)
-    print(table(tasks))
+    print(table(tasks, roots[0]))
     if ready:
         print(f"{need / MIB:,.0f} MiB of disk are needed, {free / MIB:,.0f} MiB are free.")
     for sentence in dict.fromkeys(str(task.error) for task in tasks if task.error):
@@ -61,12 +61,16 @@ def fetch(args: argparse.Namespace) -> int:
         if not (args.yes or agreed()):
             return 1
         fetch_all(ready, staging, args.keep)
+        if not any(task.error for task in tasks):
+            shutil.rmtree(staging, ignore_errors=True)
+    return exit_status(tasks)
+
+
+def exit_status(tasks: list[Task]) -> int:
+    """The hub being away outweighs other errors."""
     errors = [task.error for task in tasks if task.error]
-    if not (errors or args.dry_run):
-        shutil.rmtree(staging, ignore_errors=True)
-    if any(isinstance(error, HubUnreachableError) for error in errors):
-        return UNREACHABLE
-    return 1 if errors else 0
+    away = any(isinstance(error, HubUnreachableError) for error in errors)
+    return UNREACHABLE if away else min(len(errors), 1)
 
 
 def ask_hub(tasks: list[Task]) -> None:
@@ -82,7 +86,7 @@ def ask_hub(tasks: list[Task]) -> None:
             task.error = error
 
 
-def table(tasks: list[Task]) -> str:
+def table(tasks: list[Task], root: Path) -> str:
     """A line for each file, and below it where it comes from and goes to."""
     width = max(len(task.file.name) for task in tasks)
     lines = []
@@ -91,7 +95,9 @@ def table(tasks: list[Task]) -> str:
         cells = f"{size / MIB:,.0f} MiB" if size else "", task.file.licence
         lines.append(f"{task.file.name:<{width}} {cells[0]:>10}  {cells[1]}")
         lines.append(f"  from {task.local or task.file.url}")
-        lines += [f"  to   {output}" for output in task.outputs]
+        lines.append(f"  to   {root / task.file.to}")
+        if task.file is FULL:
+            lines += [f"       split into {output}" for output in task.outputs]
     return "\n".join([f"{'file':<{width}} {'size':>10}  licence", *lines, ""])
 
 

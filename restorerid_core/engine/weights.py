@@ -67,7 +67,8 @@ def missing(roots: list[Path]) -> list[Task]:
     for kind, file in ((MUSIQ, QUALITY), (CLIP_VISION, VISION)):
         if find_file(roots, kind) is None:
             tasks.append(Task(file, (roots[0] / file.to,)))
-    made = [kind for kind in (ADAPTER, BASE) if find_file(roots, kind) is None]
+    slim = (ADAPTER[0], ADAPTER[1][:1])  # the authors' file works in its place, but slowly
+    made = [kind for kind in (slim, BASE) if find_file(roots, kind) is None]
     if made:
         outputs = tuple(roots[0] / folder / names[0] for folder, names in made)
         tasks.append(Task(FULL, outputs, find_file(roots, (ADAPTER[0], (FULL_NAME,)))))
@@ -82,7 +83,7 @@ def bytes_needed(task: Task, staging: Path) -> int:
         size = rest = task.offer.size
         rest -= sum(path.stat().st_size for path in task.offer.staged(task.file, staging)
                     if path.is_file())  # fmt: skip
-    # The authors' file is fp32 and becomes fp16; `convert` counts exactly before it writes.
+    # Half, as if all of fp32 became fp16; `convert` counts exactly before it writes.
     return rest + (size // 2 if task.file is FULL else 0)
 
 
