@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import torch
-from tqdm import tqdm
 
 from .checkpoint import Inspection, convert, inspect
 from .commands.doctor import add_doctor
+from .commands.fetch import add_fetch
+from .commands.progress import byte_bar
 from .commands.restore import add_restore
 from .errors import RestorerIDError
 
@@ -64,12 +65,7 @@ def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _convert(args: argparse.Namespace) -> None:
-    with tqdm(unit="B", unit_scale=True, desc="convert") as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with byte_bar("convert") as progress:
         paths = convert(
             args.source, args.out_dir, DTYPES[args.dtype], args.verify, args.overwrite, progress
         )
@@ -117,7 +113,9 @@ def _report(result: Inspection) -> str:
     return "\n".join(lines)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (_add_convert, _add_inspect, add_restore, add_doctor)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    _add_convert, _add_inspect, add_restore, add_fetch, add_doctor,
+)  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())
