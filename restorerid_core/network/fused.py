@@ -15,6 +15,7 @@ from ..config import LEVELS, RESBLOCKS, ModelConfig
 from .fused_fir import FusedFIR
 from .fused_modulation import FusedModulation
 from .lq_encoder import LQEncoder
+from .modulation import FIR_HEADS
 from .operations import Operations
 
 
@@ -69,15 +70,20 @@ class FusedAdapter(nn.Module):
 
     def composed(self, rows: Tensor) -> Composed:
         """The parts of `compose`'s rows, without a copy."""
-        c, n, heads_tokens = self.config, self.fir.blocks, self.fir.heads_tokens
-        shapes = (
-            (n, heads_tokens, c.lq_channels),
-            (n, heads_tokens, 1),
-            (n, c.hidden_channels, heads_tokens, 3, 3),
-            (c.id_tokens, 2 * sum(c.attention_channels)),
-        )
+        tokens = rows.shape[1] // sum(map(prod, self._shapes(1)))
+        shapes = self._shapes(tokens)
         parts = rows.split([prod(shape) for shape in shapes], 1)
         return Composed(*(part.unflatten(1, s) for part, s in zip(parts, shapes, strict=True)))
+
+    def _shapes(self, tokens: int) -> tuple[tuple[int, ...], ...]:
+        """Of the parts of `Composed` for an identity."""
+        c, n, columns = self.config, self.fir.blocks, FIR_HEADS * tokens
+        return (
+            (n, columns, c.lq_channels),
+            (n, columns, 1),
+            (n, c.hidden_channels, columns, 3, 3),
+            (tokens, 2 * sum(c.attention_channels)),
+        )
 
     def keys_values(self, composed: Composed) -> list[tuple[Tensor, Tensor]]:
         """Keys and values (R, T, C) of each of ATTENTIONS."""

@@ -24,7 +24,6 @@ class FusedFIR(FusedModulation):
 
     Attributes:
         blocks: n, how many are not constant.
-        heads_tokens: 8·T, the attention's weights at a place.
     """
 
     def __init__(
@@ -34,7 +33,6 @@ class FusedFIR(FusedModulation):
         super().__init__(config, levels, operations, **kw)
         self._width, self._hidden = width, hidden = config.lq_channels, config.hidden_channels
         self.blocks = n = sum(map(len, levels))
-        self.heads_tokens = FIR_HEADS * config.id_tokens
         if n:
             self.key_value = operations.Linear(config.context_dim, 2 * n * width, bias=False, **kw)
             self.scores = operations.Conv1d(n * width, n * width, 1, groups=n, bias=False, **kw)

@@ -82,6 +82,16 @@ def test_equals_the_plain_form(
     assert max(errors) < 3e-6
 
 
+def test_tokens_of_several_references(weights: Weights, adapter: FusedAdapter):
+    """Their tokens lie side by side: 12 of 3 photos."""
+    latent, tokens = Golden.input("lq", 1, 4, 16, 16), Golden.input("tokens", 1, 12, 768)
+    step = StepConditioning(adapter, latent, T, adapter.compose(tokens))
+    expected = PlainConditioning(plain(CONFIG, weights), latent, T, tokens)
+    x, q = features(BLOCK, 1, 16, 16), Golden.input("q", 1, 64, CHANNELS)
+    assert close(step.fir(BLOCK, x), expected.fir(BLOCK, x))
+    assert close(step.id_attention(ATTENTION, q, 8), expected.id_attention(ATTENTION, q, 8))
+
+
 def test_all_blocks_may_be_constant(weights: Weights):
     """As the release's initialisation would leave FIR."""
     names = [f"{UNET}{block.name}.{part}" for block in RESBLOCKS for part in FIR_LAST]
