@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from ..restorerid_core.checkpoint import AdapterFile, load_adapter
 from ..restorerid_core.config import ModelConfig
-from ..restorerid_core.network.adapter import Adapter
 from ..restorerid_core.network.face_projector import FaceProjector
+from ..restorerid_core.network.fused import FusedAdapter
+from ..restorerid_core.network.fusing import fuse
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 class RestorerIDModel:
     """What the RESTORERID socket carries.
 
-    `adapter` holds an `Adapter` and `face_projector` a `FaceProjector`, in the file's dtype; `lora`
-    is the FaceID LoRA by the authors' keys, on the CPU; `uuid` stands for this loading of it.
+    `adapter` holds a `FusedAdapter` and `face_projector` a `FaceProjector`, in the file's dtype;
+    `lora` is the FaceID LoRA by the authors' keys, on the CPU; `uuid` stands for this loading.
     """
 
     adapter: comfy.model_patcher.ModelPatcher
@@ -54,7 +55,7 @@ def load_model(path: str) -> RestorerIDModel:
 
 # ComfyUI calls these two for another copy of a network: on a second GPU, or without dynamic VRAM.
 def adapter_patcher(path: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """A fresh patcher of the `Adapter` in a file."""
+    """A fresh patcher of the `FusedAdapter` of a file."""
     return _adapter(load_adapter(path), path, disable_dynamic)
 
 
@@ -68,8 +69,9 @@ def face_projector_patcher(
 def _adapter(
     file: AdapterFile, path: str, disable_dynamic: bool = False
 ) -> comfy.model_patcher.ModelPatcher:
-    network = Adapter(file.config, **_layers(file.adapter))
-    return _wrap(network, file.adapter, adapter_patcher, path, disable_dynamic)
+    weights, constants = fuse(file.adapter, file.config)
+    network = FusedAdapter(file.config, constants, **_layers(weights))
+    return _wrap(network, weights, adapter_patcher, path, disable_dynamic)
 
 
 def _face_projector(

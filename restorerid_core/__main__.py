@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import torch
-from tqdm import tqdm
 
 from .checkpoint import Inspection, convert, inspect
 from .commands.calibrate import add_calibrate
 from .commands.degrade import add_degrade
 from .commands.doctor import add_doctor
 from .commands.evaluate import add_evaluate
+from .commands.fetch import add_fetch
+from .commands.progress import byte_bar
 from .commands.restore import add_restore
 from .errors import RestorerIDError
 
@@ -67,12 +68,7 @@ def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _convert(args: argparse.Namespace) -> None:
-    with tqdm(unit="B", unit_scale=True, desc="convert") as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with byte_bar("convert") as progress:
         paths = convert(
             args.source, args.out_dir, DTYPES[args.dtype], args.verify, args.overwrite, progress
         )
@@ -121,7 +117,8 @@ def _report(result: Inspection) -> str:
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    _add_convert, _add_inspect, add_restore, add_degrade, add_evaluate, add_calibrate, add_doctor,
+    _add_convert, _add_inspect, add_restore, add_degrade, add_evaluate, add_calibrate, add_fetch,
+    add_doctor,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """What a restoration is conditioned on, and all that one denoising step needs of it."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from .config import RESBLOCKS
 from .errors import RestorerIDError
-from .network.adapter import Adapter
+from .network.fused import FusedAdapter
 from .network.id_attention import attend
 from .network.modulation import Modulation
 
@@ -52,6 +54,27 @@ def common_count(**counts: int) -> int:
     return max(counts.values())
 
 
+class Conditioning(Protocol):
+    """What the UNet's blocks ask of a step, whichever form the adapter has."""
+
+    @property
+    def has_face(self) -> bool:
+        """Whether there is ID attention; without, it is the paper's base model."""
+        ...
+
+    def spade(self, block: int, h: Tensor) -> Tensor:
+        """SPADE after the `out_layers` of RESBLOCKS[block]; (B, C, H, W) -> same."""
+        ...
+
+    def fir(self, block: int, x: Tensor) -> Tensor:
+        """FIR-Adapter after the skip of RESBLOCKS[block] is added; (B, C, H, W) -> same."""
+        ...
+
+    def id_attention(self, index: int, q: Tensor, heads: int) -> Tensor:
+        """λ·Attn(q, k_ip, v_ip) of ATTENTIONS[index]; q (B, L, C) before the split into heads."""
+        ...
+
+
 class StepConditioning:
     """F_lq of one denoising step, and from it each block's SPADE, FIR and ID attention.
 
@@ -63,8 +86,8 @@ class StepConditioning:
         adapter: the networks.
         latent: (P, 4, h, w), LQ latents; P is 1 or the number of images.
         timestep: (1,) or (P,), the network's current timestep.
-        tokens: (halves·N, T, context_dim) ID tokens, half by half; N is 1 or the number of
-            images. None is the paper's base model: SPADE alone.
+        identity: (halves·N, K), `adapter.compose` of the ID tokens, half by half; N is 1 or the
+            number of images. None is the paper's base model: SPADE alone.
         identities: N.
         scale: (S,) ID-scales λ; S is 1 or the number of images.
         structure: strength of SPADE; 1 is the paper's.
@@ -73,10 +96,10 @@ class StepConditioning:
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: FusedAdapter,
         latent: Tensor,
         timestep: Tensor,
-        tokens: Tensor | None = None,
+        identity: Tensor | None = None,
         identities: int = 1,
         scale: Tensor | None = None,
         structure: float = 1.0,
@@ -84,62 +107,72 @@ class StepConditioning:
     ):
         self._adapter = adapter
         self._structure = structure
-        self._fir = fir if tokens is not None else 0.0
-        self._tokens = tokens
+        self._fir = fir if identity is not None else 0.0
         self._identities = identities
-        self._halves = 1 if tokens is None else tokens.shape[0] // identities
-        self._scale = scale
+        self._halves = 1 if identity is None else identity.shape[0] // identities
         self._images = max(latent.shape[0], identities, 1 if scale is None else scale.shape[0])
-        self._maps = adapter.lq_encoder(latent, timestep.expand(latent.shape[0]))
+        maps = adapter.lq_encoder(latent, timestep.expand(latent.shape[0]))
+        self._sizes = [lq_map.shape[2:] for lq_map in maps]
+        self._spade_hidden = adapter.spade.hidden(maps) if structure else {}
+        self._keys_values = None
+        if identity is not None:
+            composed = adapter.composed(identity)
+            self._keys_values = [
+                (self._rows(k), self._scaled(self._rows(v), scale))
+                for k, v in adapter.keys_values(composed)
+            ]
+            if fir:
+                self._fir_hidden = adapter.fir.attended(
+                    maps, composed.scores, composed.bias, composed.taps, identities
+                )
 
     @property
     def has_face(self) -> bool:
         """Whether there is ID attention; without, it is the paper's base model."""
-        return self._tokens is not None
+        return self._keys_values is not None
 
     def spade(self, block: int, h: Tensor) -> Tensor:
         """SPADE after the `out_layers` of RESBLOCKS[block]; (B, C, H, W) -> same."""
         if self._structure == 0:
             return h
-        layer = self._adapter.spade(block)
-        gamma, beta = self._spread(layer.modulation(self._map(block, h)), halves=1)
-        out = torch.addcmul(beta, self._group(layer.param_free_norm(h)), 1 + gamma).flatten(0, 2)
+        spade = self._adapter.spade
+        out = spade.norm[block](h)
+        if not spade.is_constant(block):
+            check_size(block, h, self._sizes)
+            gamma, beta = self._spread(spade.modulation(block, self._spade_hidden[block]), 1)
+            out = torch.addcmul(beta, self._group(out), gamma).flatten(0, 2)
         return out if self._structure == 1 else torch.lerp(h, out, self._structure)
 
     def fir(self, block: int, x: Tensor) -> Tensor:
         """FIR-Adapter after the skip of RESBLOCKS[block] is added; (B, C, H, W) -> same."""
-        if self._fir == 0 or self._tokens is None:
+        if self._fir == 0:
             return x
-        layer = self._adapter.fir(block)
-        lq_map, tokens = self._pair(self._map(block, x), self._tokens)
-        gamma, beta = self._spread(layer.modulation(lq_map, tokens), halves=self._halves)
-        update = torch.addcmul(beta, self._group(layer.param_free_norm(x)), gamma).flatten(0, 2)
-        return x + update if self._fir == 1 else torch.add(x, update, alpha=self._fir)
+        fir = self._adapter.fir
+        out = fir.norm[block](x)
+        if not fir.is_constant(block):
+            check_size(block, x, self._sizes)
+            hidden = self._fir_hidden[block]
+            gamma, beta = self._spread(fir.modulation(block, hidden), self._halves)
+            out = torch.addcmul(beta, self._group(out), gamma).flatten(0, 2)
+        return torch.add(x, out, alpha=self._fir)
 
     def id_attention(self, index: int, q: Tensor, heads: int) -> Tensor:
         """λ·Attn(q, k_ip, v_ip) of ATTENTIONS[index]; q (B, L, C) before the split into heads."""
-        assert self._tokens is not None and self._scale is not None
-        k, v = self._adapter.id_attention(index).keys_values(self._tokens)
+        assert self._keys_values is not None
         seeds = q.shape[0] // (self._halves * self._images)
-        shape = (self._halves, seeds, self._images, *k.shape[1:])
         k, v = (
-            h.unflatten(0, (self._halves, 1, self._identities)).expand(shape).flatten(0, 2)
-            for h in (k, v)
+            h[:, None].expand(-1, seeds, -1, -1, -1).flatten(0, 2)
+            for h in self._keys_values[index]
         )
-        out = self._group(attend(q, k, v, heads))
-        return (out * self._scale.to(q.dtype)[:, None, None]).flatten(0, 2)
+        return attend(q, k, v, heads)
 
-    def _map(self, block: int, x: Tensor) -> Tensor:
-        """F_lq at the level of RESBLOCKS[block]."""
-        name, level = RESBLOCKS[block]
-        lq_map = self._maps[level]
-        if lq_map.shape[2:] != x.shape[2:]:
-            raise RestorerIDError(
-                f"The features of the UNet's block {name} are {tuple(x.shape[2:])} but the LQ map "
-                f"is {tuple(lq_map.shape[2:])}: another node changes the size of the features "
-                "inside the UNet (deep shrink, for example); remove that node."
-            )
-        return lq_map
+    def _rows(self, x: Tensor) -> Tensor:
+        """(halves·N, …) -> (halves, images, …)."""
+        x = x.unflatten(0, (self._halves, self._identities))
+        return x.expand(-1, self._images, *x.shape[2:])
+
+    def _scaled(self, v: Tensor, scale: Tensor | None) -> Tensor:
+        return v if scale is None else v * scale.to(v.dtype)[:, None, None]
 
     def _group(self, x: Tensor) -> Tensor:
         """(B, …) -> (halves, seeds, images, …)."""
@@ -150,9 +183,17 @@ class StepConditioning:
         gamma, beta = (m.unflatten(0, (halves, 1, -1)) for m in modulation)
         return gamma, beta
 
-    def _pair(self, lq_map: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Every half's tokens beside every image's map: rows halves × (images or 1)."""
-        rows = max(lq_map.shape[0], self._identities)
-        lq_map = lq_map[None].expand(self._halves, rows, -1, -1, -1).flatten(0, 1)
-        tokens = tokens.unflatten(0, (self._halves, self._identities))
-        return lq_map, tokens.expand(-1, rows, -1, -1).flatten(0, 1)
+
+def check_size(block: int, x: Tensor, sizes: Sequence[torch.Size]) -> None:
+    """A map of the wrong level is never right, not even where its size would fit.
+
+    Raises:
+        RestorerIDError: the features are not of the size of their level's map.
+    """
+    name, level = RESBLOCKS[block]
+    if sizes[level] != x.shape[2:]:
+        raise RestorerIDError(
+            f"The features of the UNet's block {name} are {tuple(x.shape[2:])} but the LQ map "
+            f"is {tuple(sizes[level])}: another node changes the size of the features "
+            "inside the UNet (deep shrink, for example); remove that node."
+        )

@@ -37,6 +37,8 @@ RESBLOCKS: tuple[Block, ...] = (
 )
 """The 22 ResBlocks in the order in which the UNet runs them."""
 
+LEVELS = 4
+
 ATTENTIONS: tuple[str, ...] = (
     *(f"input_blocks.{i}.1" for i in (1, 2, 4, 5, 7, 8)),
     "middle_block.1",

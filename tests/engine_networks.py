@@ -12,10 +12,13 @@ from sd15_keys import unet_shapes
 from torch import Tensor
 
 from restorerid_core.conditioning import FaceIdentity, LQCondition
+from restorerid_core.config import ModelConfig
 from restorerid_core.engine.attachment import Attachment
 from restorerid_core.engine.sampling import Conditions
 from restorerid_core.engine.sizes import unet_config
 from restorerid_core.network.adapter import Adapter
+from restorerid_core.network.fused import FusedAdapter
+from restorerid_core.network.fusing import fuse
 
 FULL_WIDTH = 320
 
@@ -29,19 +32,33 @@ def build_unet(folder: Path, width: int = 32) -> Any:
     return unet.eval().requires_grad_(False)
 
 
-def build_adapter(width: int = 32) -> tuple[Adapter, dict[str, Tensor]]:
+def build_adapter(width: int = 32) -> tuple[FusedAdapter, dict[str, Tensor]]:
     """The networks and the LoRA."""
     lq = 256 if width == FULL_WIDTH else width
     config = scaled(width, lq_width=lq, lq_channels=lq)
     weights = seeded_state_dict(adapter_shapes(config))
-    adapter = Adapter(config)
-    adapter.load_state_dict({key: weights[key] for key in adapter.state_dict()})
     lora = {key: tensor for key, tensor in weights.items() if "_lora." in key}
-    return adapter.eval().requires_grad_(False), lora
+    return fused(config, weights), lora
 
 
-def attached(folder: Path, width: int = 32) -> Attachment:
-    return Attachment(build_unet(folder, width), *build_adapter(width))
+def fused(config: ModelConfig, weights: dict[str, Tensor]) -> FusedAdapter:
+    """The fused form of the authors' weights."""
+    own, constants = fuse(weights, config)
+    adapter = FusedAdapter(config, constants, device="meta")
+    adapter.load_state_dict(own, assign=True)
+    return adapter.eval().requires_grad_(False)
+
+
+def plain(config: ModelConfig, weights: dict[str, Tensor]) -> Adapter:
+    """The plain form of the authors' weights."""
+    adapter = Adapter(config, device="meta")
+    adapter.load_state_dict({key: weights[key] for key in adapter.state_dict()}, assign=True)
+    return adapter.eval().requires_grad_(False)
+
+
+def attached(folder: Path, width: int = 32) -> tuple[Attachment, FusedAdapter]:
+    adapter, lora = build_adapter(width)
+    return Attachment(build_unet(folder, width), adapter.config, lora), adapter
 
 
 def golden_conditions(golden: Golden, tag: str, height: int, width: int, scale: float,

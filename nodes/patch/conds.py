@@ -40,8 +40,8 @@ class LatentCond(SharedCond):
         return data
 
 
-class TokensCond(comfy.conds.CONDRegular):
-    """ID tokens (N, T, 768): concatenated over conditions, not repeated over the batch."""
+class IdentityCond(comfy.conds.CONDRegular):
+    """Composed identities (N, K): concatenated over conditions, not repeated over the batch."""
 
-    def process_cond(self, batch_size: int, **kwargs: Any) -> TokensCond:
+    def process_cond(self, batch_size: int, **kwargs: Any) -> IdentityCond:
         return self

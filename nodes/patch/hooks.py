@@ -4,7 +4,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import comfy.model_management
 import torch
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...restorerid_core.conditioning import (
@@ -16,8 +18,8 @@ from ...restorerid_core.conditioning import (
 from ...restorerid_core.config import RESBLOCKS
 from ...restorerid_core.errors import RestorerIDError
 from .checks import check_hooks, check_strengths, check_window
-from .conds import LatentCond, SharedCond, TokensCond
-from .names import ACTIVE, ADAPTER, KEY, LQ, SCALE, TIMESTEP, TOKENS
+from .conds import IdentityCond, LatentCond, SharedCond
+from .names import ACTIVE, ADAPTER, IDENTITY, KEY, LQ, SCALE, TIMESTEP
 from .step import not_sampled
 
 
@@ -67,25 +69,26 @@ class RestorerIDPatch:
         check_hooks(guider.model_options, self.face is not None)
         device = guider.model_patcher.load_device
         shared: dict[str, Any] = {LQ: LatentCond(self.lq.latent.to(device))}
+        identities: tuple[dict[str, Any], ...] = ({}, {})
         if self.face is not None:
             shared[SCALE] = SharedCond(torch.tensor(self.scale, device=device))
+            identities = self._identities(self.face, running_adapter(guider.model_patcher))
         guider.conds = {
-            name: [
-                {**c, "model_conds": {**c["model_conds"], **shared, **tokens}} for c in conditions
-            ]
+            # Any condition called negative (PerpNeg has two) is unconditional: no face.
+            name: [{**c, "model_conds": {**c["model_conds"], **shared, **own}} for c in conditions]
             for name, conditions in guider.conds.items()
-            for tokens in [self._tokens(name, device)]
+            for own in [identities["negative" in name]]
         }
         return executor(noise, *args, **kwargs)
 
-    def _tokens(self, condition: str, device: torch.device) -> dict[str, Any]:
-        """Any condition called negative (PerpNeg has two) is unconditional: no face."""
-        if self.face is None:
-            return {}
-        tokens = self.face.tokens
-        if "negative" in condition:
-            tokens = self.face.uncond_tokens.expand_as(tokens)
-        return {TOKENS: TokensCond(tokens.to(device))}
+    @staticmethod
+    def _identities(face: FaceIdentity, adapter: ModelPatcher) -> tuple[dict[str, Any], ...]:
+        """What the reference fixes, computed once for the run: of the person and of no face."""
+        comfy.model_management.load_models_gpu([adapter])
+        tokens = torch.cat([face.tokens, face.uncond_tokens]).to(adapter.load_device)
+        rows = adapter.model.compose(tokens)
+        person, nobody = rows[:-1], rows[-1:].expand(len(rows) - 1, -1)
+        return {IDENTITY: IdentityCond(person)}, {IDENTITY: IdentityCond(nobody)}
 
     def _check_noise(self, noise: Tensor) -> None:
         batch, size, lq_size = len(noise), tuple(noise.shape[2:]), tuple(self.lq.latent.shape[2:])
@@ -108,15 +111,9 @@ class RestorerIDPatch:
     ) -> Tensor:  # fmt: skip
         """APPLY_MODEL: the networks of the running patcher (clones on other GPUs have others)."""
         base = executor.class_obj
-        patchers = base.current_patcher.get_additional_models_with_key(KEY)
-        if not patchers:
-            raise RestorerIDError(
-                "The guider calls a second MODEL that did not go through RestorerID Apply; connect "
-                "the patched MODEL to all its inputs, or use a guider of one MODEL."
-            )
         options = {
             **(transformer_options or {}),
-            ADAPTER: patchers[0].model,
+            ADAPTER: running_adapter(base.current_patcher).model,
             ACTIVE: self._active(base.model_sampling, t),
         }
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
@@ -132,12 +129,12 @@ class RestorerIDPatch:
         transformer_options: dict[str, Any], **kwargs: Any,
     ) -> Tensor:  # fmt: skip
         """DIFFUSION_MODEL: the step's conditioning, and each ResBlock's place in the network."""
-        latent, tokens, scale = (kwargs.pop(name, None) for name in (LQ, TOKENS, SCALE))
+        latent, identity, scale = (kwargs.pop(name, None) for name in (LQ, IDENTITY, SCALE))
         if latent is None:
             raise not_sampled()
         step = None
         identities = 1 if self.face is None else len(self.face.tokens)
-        halves = 1 if tokens is None else len(tokens) // identities
+        halves = 1 if identity is None else len(identity) // identities
         if len(x) % (halves * self.images):
             raise RestorerIDError(
                 f"The sampler calls the MODEL with {len(x)} rows, which are not whole sets of the "
@@ -149,7 +146,7 @@ class RestorerIDPatch:
                 transformer_options[ADAPTER],
                 latent,
                 transformer_options.get(TIMESTEP, timesteps)[:1],
-                tokens,
+                identity,
                 identities,
                 scale,
                 self.structure,
@@ -159,3 +156,18 @@ class RestorerIDPatch:
         blocks = {unet.get_submodule(block.name): i for i, block in enumerate(RESBLOCKS)}
         options = {**transformer_options, KEY: (step, blocks)}
         return executor(x, timesteps, context, y, control, options, **kwargs)
+
+
+def running_adapter(patcher: ModelPatcher) -> ModelPatcher:
+    """The patcher of the adapter that belongs to a MODEL.
+
+    Raises:
+        RestorerIDError: the MODEL is not patched.
+    """
+    patchers = patcher.get_additional_models_with_key(KEY)
+    if not patchers:
+        raise RestorerIDError(
+            "The guider calls a second MODEL that did not go through RestorerID Apply; connect "
+            "the patched MODEL to all its inputs, or use a guider of one MODEL."
+        )
+    return patchers[0]

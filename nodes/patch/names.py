@@ -1,6 +1,6 @@
 """Names under which things of ours lie in ComfyUI's dictionaries."""
 
 KEY = "restorerid"
-LQ, TOKENS, SCALE = f"{KEY}_lq", f"{KEY}_tokens", f"{KEY}_scale"
+LQ, IDENTITY, SCALE = f"{KEY}_lq", f"{KEY}_identity", f"{KEY}_scale"
 ADAPTER, ACTIVE, TIMESTEP = f"{KEY}_adapter", f"{KEY}_active", f"{KEY}_timestep"
 RESBLOCK_PATCH = "forward_timestep_embed_patch"

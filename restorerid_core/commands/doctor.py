@@ -19,7 +19,8 @@ PACKAGES = (
     "insightface", "onnxruntime", "pyiqa", "numpy", "pillow",
 )  # fmt: skip
 FILES = {"adapter": ADAPTER, "SD-1.5": BASE, "CLIP vision": CLIP_VISION, "MUSIQ": MUSIQ}
-FETCHED = "not here; pyiqa fetches it when it is first needed"
+FETCH = "python -m restorerid_core fetch"
+FETCHED = f"not here: `{FETCH}`, or pyiqa when it is first needed"
 
 
 def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,8 +44,9 @@ def doctor(args: argparse.Namespace) -> int:
     else:
         for title, entries in found.items():
             print(f"{title}:")
+            absent = f"MISSING: `{FETCH}`" if title == "weights" else "MISSING"
             for name, value in entries.items():
-                print(f"  {name:<16} {value or 'MISSING'}")
+                print(f"  {name:<16} {value or absent}")
     return 0 if complete(found) else 1
 
 

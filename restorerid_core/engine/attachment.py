@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..conditioning import StepConditioning
+from ..conditioning import Conditioning
+from ..config import ModelConfig
 from ..errors import RestorerIDError
-from ..network.adapter import Adapter
 from ..network.id_attention import attend
 from .places import attentions, lora_deltas, resnets
 
@@ -23,18 +23,17 @@ class Attachment:
 
     Args:
         unet: the UNet; other hooks of its blocks keep working.
-        adapter: the networks.
+        config: sizes of the adapter.
         lora: FaceID's LoRA by the authors' keys.
 
     Raises:
         RestorerIDError: the UNet is not an SD-1.5 of the adapter's sizes.
     """
 
-    def __init__(self, unet: Any, adapter: Adapter, lora: Mapping[str, Tensor]):
-        check_unet(unet, adapter)
+    def __init__(self, unet: Any, config: ModelConfig, lora: Mapping[str, Tensor]):
+        check_unet(unet, config)
         self.unet = unet
-        self.adapter = adapter
-        self._step: StepConditioning | None = None
+        self._step: Conditioning | None = None
         self._lora = lora_deltas(lora)
         self._original: dict[str, Tensor] = {}
         self._attn2 = [block.attn2 for block in attentions(unet)]
@@ -52,7 +51,7 @@ class Attachment:
             attention.set_processor(_IDAttention(self, index))
 
     def __call__(
-        self, x: Tensor, timestep: Tensor, text: Tensor, step: StepConditioning | None
+        self, x: Tensor, timestep: Tensor, text: Tensor, step: Conditioning | None
     ) -> Tensor:
         """The UNet's ε (B, 4, h, w).
 
@@ -124,18 +123,17 @@ class _IDAttention:
         return attn.to_out[1](attn.to_out[0](out))
 
 
-def check_unet(unet: Any, adapter: Adapter) -> None:
+def check_unet(unet: Any, config: ModelConfig) -> None:
     """Refuses whatever is not an SD-1.5 UNet of the adapter's sizes."""
     try:
         found = [resnet.conv2.out_channels for resnet in resnets(unet)]
         text = {block.attn2.to_k.in_features for block in attentions(unet)}
     except AttributeError:
         found, text = [], set()
-    wanted = [adapter.spade(i).param_free_norm.num_channels for i in range(len(found))]
-    context = adapter.id_attention(0).to_k_ip.in_features
-    if not found or found != wanted or text != {context} or unet.config.in_channels != 4:
+    wanted, context = list(config.resblock_channels), config.context_dim
+    if found != wanted or text != {context} or unet.config.in_channels != 4:
         raise RestorerIDError(
             f"The UNet ({type(unet).__name__}) is not an SD-1.5 of the adapter's sizes (4 input "
-            f"channels, first block of {adapter.spade(0).param_free_norm.num_channels} channels, "
+            f"channels, first block of {wanted[0]} channels, "
             f"text {context} wide); load the UNet of an SD-1.5 checkpoint."
         )

@@ -61,9 +61,8 @@ def require_file(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> Pa
         folder, names = kind
         looked = ", ".join(str(root / folder) for root in roots)
         raise RestorerIDError(
-            f"{names[0]} was not found in {looked}: put it into one of these folders (the README "
-            "says where it comes from), or name a folder laid out like ComfyUI's models by "
-            "--models."
+            f"{names[0]} was not found in {looked}: run `python -m restorerid_core fetch`, or name "
+            "a folder laid out like ComfyUI's models by --models."
         )
     return found
 

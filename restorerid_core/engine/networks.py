@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import load_adapter
-from ..network.adapter import Adapter
 from ..network.face_projector import FaceProjector
+from ..network.fused import FusedAdapter
+from ..network.fusing import fuse
 
 
 @dataclass(frozen=True)
 class Networks:
     """The adapter of a file: `adapter` for the UNet; `projector`, float32 on the CPU; `lora`."""
 
-    adapter: Adapter
+    adapter: FusedAdapter
     projector: FaceProjector
     lora: dict[str, Tensor]
 
@@ -25,11 +26,12 @@ class Networks:
         """Raises RestorerIDError when the file is not RestorerID's."""
         file = load_adapter(path)
         c = file.config
-        adapter = Adapter(c, device="meta")
+        weights, constants = fuse(file.adapter, c)
+        adapter = FusedAdapter(c, constants, device="meta")
         projector = FaceProjector(
             c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth, device="meta"
         )
-        _fill(adapter, file.adapter, device, dtype)
+        _fill(adapter, weights, device, dtype)
         _fill(projector, file.face_projector, torch.device("cpu"), torch.float32)
         # Copied, for otherwise they would keep the whole file mapped.
         return cls(adapter, projector, {key: tensor.clone() for key, tensor in file.lora.items()})

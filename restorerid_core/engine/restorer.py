@@ -68,7 +68,8 @@ class Restorer:
         self.text = text
         self.negative = negative
         self.device = device
-        self.network = Attachment(base.unet, networks.adapter, networks.lora)
+        self.adapter = networks.adapter
+        self.attachment = Attachment(base.unet, self.adapter.config, networks.lora)
         self._low_memory = low_memory
         base.vae.use_tiling = low_memory
         for network in (base.unet, networks.adapter, base.vae):
@@ -76,7 +77,7 @@ class Restorer:
 
     def close(self) -> None:
         """The UNet as it was."""
-        self.network.detach()
+        self.attachment.detach()
 
     @torch.inference_mode()
     def restore(
@@ -134,8 +135,8 @@ class Restorer:
         generator = torch.Generator().manual_seed(settings.seed)
         fresh = _noise(generator)
         noise = fresh(conditions.lq.latent.expand(conditions.images, -1, -1, -1)).to(self.device)
-        with self._at_work(self.base.unet, self.network.adapter):
-            denoiser = Denoiser(self.network, conditions)
+        with self._at_work(self.base.unet, self.adapter):
+            denoiser = Denoiser(self.attachment, self.adapter, conditions)
             if settings.sampler == RELEASED:
                 schedule = ReleasedSchedule.of(settings.steps)
                 return sample_released(denoiser, noise, schedule, fresh, progress)

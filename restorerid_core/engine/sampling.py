@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..conditioning import FaceIdentity, LQCondition, StepConditioning, common_count
+from ..network.fused import FusedAdapter
 from ..schedule import ReleasedSchedule, ancestral_step
 from .attachment import Attachment
 
@@ -55,23 +56,25 @@ class Denoiser:
     """ε of a guided step, conditions and all.
 
     Args:
-        network: the UNet with its adapter.
+        network: the UNet with the adapter attached.
+        adapter: the networks.
         conditions: what to restore.
     """
 
-    def __init__(self, network: Attachment, conditions: Conditions):
+    def __init__(self, network: Attachment, adapter: FusedAdapter, conditions: Conditions):
         self._network = network
+        self._adapter = adapter
         self._c = conditions
         face = conditions.face
         guided = conditions.guidance != 1
         texts = [conditions.text, conditions.negative] if guided else [conditions.text]
-        weight = next(network.adapter.parameters())
+        weight = next(adapter.parameters())
         self._like = {"device": weight.device, "dtype": weight.dtype}
         self._texts = [text.to(**self._like) for text in texts]
-        self._tokens = None
+        self._identity = None
         if face is not None:
             halves = [face.tokens, face.uncond_tokens.expand_as(face.tokens)][: len(texts)]
-            self._tokens = torch.cat(halves).to(**self._like)
+            self._identity = adapter.compose(torch.cat(halves).to(**self._like))
         self._latent = conditions.lq.latent.to(**self._like)
         self._scale = torch.tensor(conditions.scale, device=weight.device)
         network.merge_lora(face is not None)
@@ -81,7 +84,7 @@ class Denoiser:
         c = self._c
         timestep = timestep.to(x.device)
         step = StepConditioning(
-            self._network.adapter, self._latent, timestep, self._tokens,
+            self._adapter, self._latent, timestep, self._identity,
             1 if c.face is None else len(c.face.tokens), self._scale if c.face else None,
             c.structure, c.fir,
         )  # fmt: skip

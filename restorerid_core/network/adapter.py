@@ -18,6 +18,7 @@ class Adapter(nn.Module):
 
     def __init__(self, config: ModelConfig, operations: Operations = nn, **kw: Any):
         super().__init__()
+        self.config = config
         kw["operations"] = operations
         lq, hidden, context = config.lq_channels, config.hidden_channels, config.context_dim
         self.structcond_stage_model = LQEncoder(config.latent_channels, config.lq_width, lq, **kw)

@@ -58,9 +58,10 @@ class SPADE(SpatialModulation):
     StableSR); GN32 has learned gain and bias.
     """
 
-    def modulation(self, lq_map: Tensor) -> Modulation:
-        """Gain and bias from F_lq (B, cond_channels, H, W)."""
-        return self.affine(lq_map)
+    def forward(self, h: Tensor, lq_map: Tensor) -> Tensor:
+        """Features (B, C, H, W) and F_lq (B, cond_channels, H, W) -> features."""
+        gamma, beta = self.affine(lq_map)
+        return self.param_free_norm(h) * (1 + gamma) + beta
 
 
 class CrossAttention(nn.Module):
@@ -107,8 +108,9 @@ class FIRAdapter(SpatialModulation):
         self.norm = operations.LayerNorm(cond_channels, **kw)
         self.crossattn = CrossAttention(cond_channels, context_dim, operations, **kw)
 
-    def modulation(self, lq_map: Tensor, tokens: Tensor) -> Modulation:
-        """Gain and bias from F_lq (B, cond_channels, H, W) and ID tokens (B, T, context_dim)."""
+    def forward(self, x: Tensor, lq_map: Tensor, tokens: Tensor) -> Tensor:
+        """Features (B, C, H, W), F_lq (B, cond_channels, H, W), tokens (B, T, context_dim)."""
         flat = lq_map.flatten(2).transpose(1, 2)
         attended = self.crossattn(self.norm(flat), tokens)
-        return self.affine(lq_map + attended.transpose(1, 2).unflatten(2, lq_map.shape[2:]))
+        gamma, beta = self.affine(lq_map + attended.transpose(1, 2).unflatten(2, lq_map.shape[2:]))
+        return x + self.param_free_norm(x) * gamma + beta

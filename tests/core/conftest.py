@@ -1,14 +1,22 @@
-"""A tiny authors' file, and real photos with the small face models."""
-from collections.abc import Callable
+"""A tiny authors' file, real photos with the small face models, and a small hub of weights."""
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from adapter_files import full_weights
+from adapter_files import full_weights, lightning
+from hub_files import DETECTOR, FULL, QUALITY, RECOGNISER, VISION, checksum, halve, place
+from hub_server import Hub, serving
+from onnx_files import save_network
 from PIL import Image
 from torch import Tensor
 
+from restorerid_core.engine import locate
+from restorerid_core.engine import weights as needed
+from restorerid_core.engine.hub import HubFile
 from restorerid_core.faces.align import photo_from_image
 from restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
 from restorerid_core.faces.packs import find_pack
@@ -34,3 +42,46 @@ def read_photo(faces_dir: Path) -> Callable[[str], np.ndarray]:
         return photo_from_image(torch.from_numpy(rgb / np.float32(255)).movedim(-1, 0))
 
     return read
+
+
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory: pytest.TempPathFactory) -> dict[HubFile, bytes]:
+    """Each file's bytes: small; only the face models are real."""
+    folder = tmp_path_factory.mktemp("contents")
+    save_network(folder / "det", outputs=9, size="?", width=8)
+    save_network(folder / "rec", width=8)
+    return {
+        DETECTOR: (folder / "det").read_bytes(), RECOGNISER: (folder / "rec").read_bytes(),
+        VISION: bytes(range(256)) * 400, QUALITY: b"musiq" * 1000, FULL: b"everything" * 1000,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def authors_file(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, Tensor]) -> bytes:
+    """A tiny network as the authors save it, 50 MiB."""
+    path = tmp_path_factory.mktemp("authors") / "full.ckpt"
+    torch.save(lightning(weights), path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def hub(
+    contents: dict[HubFile, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Hub]:
+    """The hub with all files; neither a ComfyUI nor weights of this machine's user are seen."""
+    known = {file: replace(file, sha256=checksum(body)) for file, body in contents.items()}
+    monkeypatch.setattr(needed, "VISION", known[VISION])
+    monkeypatch.setattr(needed, "QUALITY", known[QUALITY])
+    monkeypatch.setattr(needed, "FACES", (known[DETECTOR], known[RECOGNISER]))
+    monkeypatch.setattr(needed, "convert", halve)
+    monkeypatch.setattr(locate, "OWN", tmp_path / "own")
+    monkeypatch.setattr(locate, "comfy_folders", list)
+    for name in ("RESTORERID_MODELS", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no token"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between huggingface_hub's attempts
+    with serving(Hub({place(file): body for file, body in contents.items()})) as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.url)
+        yield served

@@ -31,7 +31,8 @@ def test_missing_weights_and_the_folders_searched(capsys, tmp_path: Path):
     assert found["searched"] == {str(tmp_path): "a folder", str(tmp_path / "own"): "no folder"}
     assert found["runs on"]["precision"] in ("fp16", "fp32")
     assert main(["doctor", "--models", str(tmp_path)]) == 1
-    assert "adapter          MISSING" in capsys.readouterr().out
+    line = "adapter          MISSING: `python -m restorerid_core fetch`\n"
+    assert line in capsys.readouterr().out
 
 
 def test_all_there(capsys, tmp_path: Path, faces_dir: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from engine_networks import attached, build_adapter, build_unet, golden_conditions
-from helpers import Golden, relative_error
+from adapter_files import adapter_shapes, scaled
+from engine_networks import attached, build_adapter, build_unet, golden_conditions, plain
+from helpers import Golden, relative_error, seeded_state_dict
 from torch import Tensor
 
 from restorerid_core.conditioning import FaceIdentity, LQCondition
@@ -16,9 +17,12 @@ from restorerid_core.engine.attachment import Attachment
 from restorerid_core.engine.sampling import Conditions, Denoiser, sample_released, sample_with
 from restorerid_core.engine.schedulers import SHORT, make_scheduler
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.network.fused import FusedAdapter
+from restorerid_core.plain_conditioning import PlainConditioning
 from restorerid_core.schedule import ReleasedSchedule
 
 CALL, RUN = 1e-5, 1e-3
+Network = tuple[Attachment, FusedAdapter]
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +32,12 @@ def inference_mode() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Attachment:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Network:
     return attached(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attachment]:
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """4.3 GB of seeded weights."""
     yield attached(tmp_path_factory.mktemp("full"), 320)
     gc.collect()
@@ -44,11 +48,11 @@ def network(request: pytest.FixtureRequest) -> Any:
     return lambda tag: request.getfixturevalue(tag.split(".")[0])
 
 
-def both_halves(network: Attachment, conditions: Conditions, x: Tensor, timestep: int) -> Tensor:
+def both_halves(network: Network, conditions: Conditions, x: Tensor, timestep: int) -> Tensor:
     """ε of a guided call, uncond first as in the golden files."""
     t = torch.tensor([float(timestep)])
-    uncond = Denoiser(network, replace(conditions, guidance=0.0))(x, t)
-    doubled = Denoiser(network, replace(conditions, guidance=2.0))(x, t)
+    uncond = Denoiser(*network, replace(conditions, guidance=0.0))(x, t)
+    doubled = Denoiser(*network, replace(conditions, guidance=2.0))(x, t)
     return torch.cat([uncond, uncond + (doubled - uncond) / 2])
 
 
@@ -70,6 +74,28 @@ def test_one_call_equals_the_released_network(
     conditions = golden_conditions(g, tag, height, width, scale)
     x = g.input(f"{tag}.x", 1, 4, height, width)
     error = relative_error(both_halves(network(tag), conditions, x, timestep), g[f"{tag}.eps"])
+    record_property("relative_error", error)
+    assert error <= CALL
+
+
+def test_the_plain_form_equals_the_released_network(
+    golden: Any, tiny: Network, record_property: Any
+) -> None:
+    """The form of training, which the fused one is tested against."""
+    g: Golden = golden("tiny")
+    c = golden_conditions(g, "tiny.unet", 16, 16, 0.5)
+    config, attachment = tiny[1].config, tiny[0]
+    assert c.face is not None
+    attachment.merge_lora(True)
+    tokens = torch.cat([c.face.uncond_tokens, c.face.tokens])
+    t = torch.tensor([981.0, 981.0])
+    step = PlainConditioning(
+        plain(config, seeded_state_dict(adapter_shapes(config))),
+        c.lq.latent.expand(2, -1, -1, -1), t, tokens, 0.5,
+    )  # fmt: skip
+    x = g.input("tiny.unet.x", 1, 4, 16, 16).expand(2, -1, -1, -1)
+    eps = attachment(x, t, torch.cat([c.negative, c.text]), step)
+    error = relative_error(eps, g["tiny.unet.eps"])
     record_property("relative_error", error)
     assert error <= CALL
 
@@ -103,7 +129,7 @@ def test_a_run_equals_the_released_sampler(
     tag: str, height: int, width: int, steps: int, guidance: float, scale: float,
 ) -> None:  # fmt: skip
     g: Golden = golden(tag.split(".")[0])
-    denoiser = Denoiser(network(tag), golden_conditions(g, tag, height, width, scale, guidance))
+    denoiser = Denoiser(*network(tag), golden_conditions(g, tag, height, width, scale, guidance))
     numbers = iter(range(steps))
     latent = sample_released(
         denoiser, g.input(f"{tag}.x_T", 1, 4, height, width), ReleasedSchedule.of(steps),
@@ -121,7 +147,8 @@ def test_detaching_leaves_the_unet_bit_identical(tmp_path: Path) -> None:
     x, text = Golden.input("x", 2, 4, 16, 16), Golden.input("text", 2, 77, 768)
     bare = unet(x, torch.tensor([981.0]), text).sample
 
-    network = Attachment(unet, *build_adapter())
+    adapter, lora = build_adapter()
+    network = Attachment(unet, adapter.config, lora)
     network.merge_lora(True)
     assert relative_error(network(x, torch.tensor([981.0]), text, None), bare) > 1e-3
     network.merge_lora(False)
@@ -136,15 +163,15 @@ def test_detaching_leaves_the_unet_bit_identical(tmp_path: Path) -> None:
     assert not any(module._forward_hooks for module in unet.modules())
 
 
-def test_an_exception_in_the_unet_leaves_no_conditioning_behind(tiny: Attachment) -> None:
+def test_an_exception_in_the_unet_leaves_no_conditioning_behind(tiny: Network) -> None:
     step: Any = object()
     with pytest.raises(AttributeError):
-        tiny(Golden.input("x", 1, 4, 16, 16), torch.tensor([1.0]),
+        tiny[0](Golden.input("x", 1, 4, 16, 16), torch.tensor([1.0]),
              Golden.input("text", 1, 77, 768), step)  # fmt: skip
-    assert tiny._step is None
+    assert tiny[0]._step is None
 
 
-def test_a_batch_equals_single_runs(golden: Any, tiny: Attachment) -> None:
+def test_a_batch_equals_single_runs(golden: Any, tiny: Network) -> None:
     """Two seeds of two photos with an identity and λ each."""
     latent = Golden.input("lq", 2, 4, 16, 16)
     tokens, text = Golden.input("tokens", 3, 4, 768), Golden.input("texts", 2, 77, 768)
@@ -154,7 +181,7 @@ def test_a_batch_equals_single_runs(golden: Any, tiny: Attachment) -> None:
         face = FaceIdentity(tokens[rows], tokens[2:], torch.zeros(len(rows), 512))
         scale = tuple(scales[row] for row in rows)
         return Denoiser(
-            tiny, Conditions(LQCondition(latent[rows]), face, scale, text[:1], text[1:], 3.0)
+            *tiny, Conditions(LQCondition(latent[rows]), face, scale, text[:1], text[1:], 3.0)
         )
 
     x = Golden.input("noise", 4, 4, 16, 16)  # seeds × photos
@@ -165,7 +192,7 @@ def test_a_batch_equals_single_runs(golden: Any, tiny: Attachment) -> None:
 
 
 @pytest.mark.parametrize("name", [*SHORT, "UniPCMultistepScheduler", "HeunDiscreteScheduler"])
-def test_schedulers_of_diffusers(golden: Any, tiny: Attachment, name: str) -> None:
+def test_schedulers_of_diffusers(golden: Any, tiny: Network, name: str) -> None:
     """They end near where the released sampler does, and report each step."""
     g: Golden = golden("tiny")
     conditions = golden_conditions(g, "tiny.ddim50", 16, 16, 0.35, 1.0)
@@ -173,7 +200,7 @@ def test_schedulers_of_diffusers(golden: Any, tiny: Attachment, name: str) -> No
     seen: list[tuple[int, int]] = []
     generator = torch.Generator().manual_seed(0)
     latents = [
-        sample_with(Denoiser(tiny, conditions), noise, make_scheduler(name), steps, generator,
+        sample_with(Denoiser(*tiny, conditions), noise, make_scheduler(name), steps, generator,
                     lambda *step: seen.append(step))
         for steps in (4, 8)
     ]  # fmt: skip
@@ -196,7 +223,7 @@ def test_unfit_sampler_is_named(name: str) -> None:
 def test_a_unet_of_other_sizes_is_refused(tmp_path: Path) -> None:
     unet = build_unet(tmp_path, 64)
     with pytest.raises(RestorerIDError, match=r"not an SD-1\.5 of the adapter's sizes"):
-        Attachment(unet, *build_adapter(32))
+        Attachment(unet, scaled(32), {})
     with pytest.raises(RestorerIDError, match=r"The UNet \(Linear\) is not an SD-1\.5"):
-        Attachment(torch.nn.Linear(2, 2), *build_adapter(32))
+        Attachment(torch.nn.Linear(2, 2), scaled(32), {})
     assert not any(module._forward_hooks for module in unet.modules())

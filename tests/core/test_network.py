@@ -83,9 +83,10 @@ def test_fir_with_zero_convolutions_is_one_affine_per_channel() -> None:
         if name.startswith("mlp_") and not name.startswith(("mlp_gamma.b", "mlp_beta.b")):
             weight.zero_()
     assert isinstance(fir, FIRAdapter)
-    gamma, beta = fir.modulation(torch.randn(2, 32, 8, 8), torch.randn(2, 4, 768))
-    assert torch.equal(gamma, fir.mlp_gamma.bias[None, :, None, None].expand_as(gamma))
-    assert torch.equal(beta, fir.mlp_beta.bias[None, :, None, None].expand_as(beta))
+    x = torch.randn(2, 64, 8, 8)
+    out = fir(x, torch.randn(2, 32, 8, 8), torch.randn(2, 4, 768))
+    gain, bias = (conv.bias[:, None, None] for conv in (fir.mlp_gamma, fir.mlp_beta))
+    torch.testing.assert_close(out, x + fir.param_free_norm(x) * gain + bias)
 
 
 def test_layers_of_a_host_are_used() -> None:

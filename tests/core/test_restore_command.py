@@ -1,6 +1,8 @@
 """`restore` on real photos with small networks: a folder, interrupted and taken up again."""
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -109,6 +111,29 @@ def test_an_aligned_face_is_restored_as_a_whole(
     (job,) = json.loads(result.stdout)
     assert job["faces"][0]["result"] == "Anna"
     assert Image.open(out / "2-lq1.png").size == (128, 128)
+
+
+@pytest.mark.slow
+def test_two_processes_take_half_of_the_photos_each(
+    folder: Path, models: Path, faces_dir: Path, tmp_path: Path
+):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = [
+        sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu",
+        "--num_processes", "2", "--main_process_port", str(port),
+    ]  # fmt: skip
+    for name in ("broken.jpg", "wall.png"):
+        (folder / name).unlink()
+    run = command(folder, tmp_path / "out", models, faces_dir, "--json")
+    only_cpu = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*launch, *run[3:]], cwd=ROOT, capture_output=True, text=True, timeout=600, env=only_cpu
+    )
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "out").glob("*.png"))) == 6
+    assert result.stderr.count("3 of 3 photos are in") == 2
 
 
 # Files

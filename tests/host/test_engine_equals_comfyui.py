@@ -26,7 +26,7 @@ def test_same_latent(
     noise = g.input(f"{TAG}.x_T", *SHAPE)
     numbers = iter(range(STEPS))
     engine = sample_released(
-        Denoiser(attached(tmp_path), c), noise, ReleasedSchedule.of(STEPS),
+        Denoiser(*attached(tmp_path), c), noise, ReleasedSchedule.of(STEPS),
         lambda x: g.input(f"{TAG}.noise.{next(numbers)}", *x.shape),
     )  # fmt: skip
 

@@ -1,0 +1,135 @@
+"""The weights that a restoration needs: which are missing, and how each comes to its place."""
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..checkpoint.conversion import Progress, convert
+from ..checkpoint.writer import replacing
+from ..errors import RestorerIDError
+from ..faces.packs import find_pack
+from .hub import HubFile, Offer, download, sha256_of
+from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, find_file
+
+FULL_NAME = "RestorerIDFull.ckpt"
+FULL = HubFile(
+    "YingJiacheng/RestorerID", FULL_NAME, f"{ADAPTER[0]}/{FULL_NAME}",
+    "Apache-2.0 by its authors; holds IP-Adapter-FaceID weights (non-commercial research) and "
+    "SD-1.5 (CreativeML Open RAIL-M)",
+)  # fmt: skip
+VISION = HubFile(
+    "h94/IP-Adapter", "models/image_encoder/model.safetensors",
+    f"{CLIP_VISION[0]}/{CLIP_VISION[1][0]}", "MIT", 2_528_373_448,
+    "6ca9667da1ca9e0b0f75e46bb030f7e011f44f86cbfb8d5a36590fcd7507b030",
+)  # fmt: skip
+QUALITY = HubFile(
+    "chaofengc/IQA-PyTorch-Weights", MUSIQ[1][0], f"{MUSIQ[0]}/{MUSIQ[1][0]}", "see pyiqa's page",
+    sha256="e95806b9",
+)  # fmt: skip
+FACES = tuple(
+    HubFile(
+        "public-data/insightface", f"models/buffalo_l/{name}",
+        f"insightface/models/buffalo_l/{name}", "non-commercial research", size, sha256,
+    )
+    for name, size, sha256 in (
+        ("det_10g.onnx", 16_923_827,
+         "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91"),
+        ("w600k_r50.onnx", 174_383_860,
+         "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"),
+    )
+)  # fmt: skip
+
+
+@dataclass
+class Task:
+    """A file that is needed, and the places of what is made of it.
+
+    Args:
+        local: the same file, when it is on this machine already.
+        offer: what the hub has; None before it is asked, and with `local`.
+        error: why nothing comes of it.
+    """
+
+    file: HubFile
+    outputs: tuple[Path, ...]
+    local: Path | None = None
+    offer: Offer | None = None
+    error: Exception | None = None
+
+
+def missing(roots: list[Path]) -> list[Task]:
+    """What none of `roots` holds, to be put below the first of them; the largest comes last."""
+    faces = () if _has_pack(roots) else FACES
+    tasks = [
+        Task(file, (roots[0] / file.to,)) for file in faces if not _same(roots[0] / file.to, file)
+    ]
+    for kind, file in ((MUSIQ, QUALITY), (CLIP_VISION, VISION)):
+        if find_file(roots, kind) is None:
+            tasks.append(Task(file, (roots[0] / file.to,)))
+    slim = (ADAPTER[0], ADAPTER[1][:1])  # the authors' file works in its place, but slowly
+    made = [kind for kind in (slim, BASE) if find_file(roots, kind) is None]
+    if made:
+        outputs = tuple(roots[0] / folder / names[0] for folder, names in made)
+        tasks.append(Task(FULL, outputs, find_file(roots, (ADAPTER[0], (FULL_NAME,)))))
+    return tasks
+
+
+def bytes_needed(task: Task, staging: Path) -> int:
+    """Room on the disk until the task is done; a conversion's is an estimate."""
+    size = task.local.stat().st_size if task.local else 0
+    rest = 0
+    if task.offer:
+        size = rest = task.offer.size
+        rest -= sum(path.stat().st_size for path in task.offer.staged(task.file, staging)
+                    if path.is_file())  # fmt: skip
+    # Half, as if all of fp32 became fp16; `convert` counts exactly before it writes.
+    return rest + (size // 2 if task.file is FULL else 0)
+
+
+def obtain(task: Task, staging: Path) -> Path:
+    """The file itself: the one that is here, else downloaded to `staging`. Raises as `download`."""
+    if task.local:
+        return task.local
+    assert task.offer
+    return download(task.file, task.offer, staging)
+
+
+def split(task: Task, source: Path, staging: Path, keep: bool, progress: Progress) -> None:
+    """Make the outputs of the authors' file and put them into their places.
+
+    Args:
+        staging: folder for what is under way.
+        keep: a downloaded file goes to models/restorerid rather than away.
+    Raises:
+        RestorerIDError, OSError: as `convert`.
+    """
+    folder = staging / "converted"
+    shutil.rmtree(folder, ignore_errors=True)
+    convert(source, folder, verify=True, progress=progress)
+    for output in task.outputs:
+        move(folder / output.name, output)
+    shutil.rmtree(folder)
+    if keep and not task.local:
+        move(source, staging.parent / FULL.to)
+    elif not task.local:
+        source.unlink()
+
+
+def move(source: Path, final: Path) -> None:
+    """Whole or not at all, also when the folder is a link to another disk."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(final) as temporary:
+        shutil.move(source, temporary)
+
+
+def _has_pack(roots: list[Path]) -> bool:
+    try:
+        find_pack([root / "insightface" for root in roots])
+    except RestorerIDError:
+        return False
+    return True
+
+
+def _same(path: Path, file: HubFile) -> bool:
+    return path.is_file() and sha256_of(path) == file.sha256

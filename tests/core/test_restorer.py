@@ -1,0 +1,112 @@
+"""The engine from crops to restored crops on small networks: precision and memory options."""
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import Golden, relative_error
+from tiny_models import tiny_models
+from torch import Tensor, nn
+
+from restorerid_core.conditioning import FaceIdentity
+from restorerid_core.engine.clip import encode_prompts
+from restorerid_core.engine.locate import ADAPTER, BASE, require_file
+from restorerid_core.engine.models import load_sd15
+from restorerid_core.engine.networks import Networks
+from restorerid_core.engine.restorer import NEGATIVE, PROMPT, Restorer, Settings
+from restorerid_core.errors import RestorerIDError
+
+CPU = torch.device("cpu")
+SETTINGS = Settings(steps=2, size=64, color_fix="none", seed=3)
+MakeRestorer = Callable[..., Restorer]
+
+
+@pytest.fixture(scope="module")
+def make_restorer(tmp_path_factory: pytest.TempPathFactory) -> MakeRestorer:
+    root = tiny_models(tmp_path_factory.mktemp("models"), Path("no face models"))
+    adapter, base = (require_file([root], kind) for kind in (ADAPTER, BASE))
+    text, negative = encode_prompts(base, [PROMPT, NEGATIVE], torch.float32, CPU)
+
+    def make(dtype: torch.dtype = torch.float32, low_memory: bool = False) -> Restorer:
+        networks = Networks.load(adapter, dtype, CPU)
+        return Restorer(load_sd15(base, dtype, CPU), networks, text, negative, CPU, low_memory)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def crops() -> Tensor:
+    return Golden.input("crops", 2, 3, 64, 64).sigmoid()
+
+
+@pytest.fixture(scope="module")
+def face() -> FaceIdentity:
+    tokens = Golden.input("tokens", 2, 4, 768)
+    return FaceIdentity(tokens[:1], tokens[1:], torch.zeros(1, 512))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 5e-3), (torch.bfloat16, 5e-2)])
+def test_half_precision_stays_near_float32(
+    make_restorer: MakeRestorer, crops: Tensor, face: FaceIdentity,
+    record_property: Callable[..., None], dtype: torch.dtype, bound: float,
+):  # fmt: skip
+    whole, half = make_restorer(), make_restorer(dtype)
+    assert next(half.adapter.parameters()).dtype == dtype
+    assert next(half.base.unet.parameters()).dtype == dtype
+    # fp16 overflows in SD-1.5's VAE.
+    assert half.base.vae.dtype == (torch.float32 if dtype == torch.float16 else dtype)
+    images = [r.restore(crops, face, [0.5], SETTINGS) for r in (whole, half)]
+    error = relative_error(images[1], images[0])
+    record_property("relative_error", error)
+    assert 0 < error < bound
+
+
+def test_low_memory_gives_the_same_picture(
+    make_restorer: MakeRestorer, crops: Tensor, face: FaceIdentity, monkeypatch: pytest.MonkeyPatch
+):
+    usual, low = make_restorer(), make_restorer(low_memory=True)
+    moves = record_moves(monkeypatch)
+    expected = usual.restore(crops, face, [0.5], SETTINGS)
+    assert moves == []
+    low.device = torch.device("cpu", 0)  # another name of it than "cpu", where networks rest
+    assert relative_error(low.restore(crops, face, [0.5], SETTINGS), expected) < 1e-5
+    assert moves == [
+        "AutoencoderKL to cpu:0", "AutoencoderKL to cpu",
+        "UNet2DConditionModel to cpu:0", "FusedAdapter to cpu:0",
+        "UNet2DConditionModel to cpu", "FusedAdapter to cpu",
+        "AutoencoderKL to cpu:0", "AutoencoderKL to cpu",
+    ]  # fmt: skip
+
+
+def test_low_memory_puts_networks_back_after_an_error(
+    make_restorer: MakeRestorer, crops: Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    low = make_restorer(low_memory=True)
+    low.device = torch.device("cpu", 0)
+    moves = record_moves(monkeypatch)
+    monkeypatch.setattr(low.base.vae, "encode", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        low.restore(crops, None, [0.5], SETTINGS)
+    assert moves == ["AutoencoderKL to cpu:0", "AutoencoderKL to cpu"]
+
+
+def record_moves(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The list that each later move of a whole network is added to."""
+    moves: list[str] = []
+    move = nn.Module.to
+
+    def record(self: nn.Module, *args: object, **kw: object) -> nn.Module:
+        moves.append(f"{type(self).__name__} to {args[0]}")
+        return move(self, *args, **kw)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(nn.Module, "to", record)
+    return moves
+
+
+def test_values_that_are_not_finite_are_told(make_restorer: MakeRestorer, crops: Tensor):
+    restorer = make_restorer()
+    with torch.no_grad():
+        restorer.base.vae.decoder.conv_out.bias.fill_(torch.nan)
+    with pytest.raises(RestorerIDError, match="not finite; use --dtype fp32"):
+        restorer.restore(crops, None, [0.0], SETTINGS)

@@ -1,0 +1,26 @@
+"""Networks with the inputs and outputs of face models."""
+from pathlib import Path
+
+import numpy as np
+
+
+def save_network(path: Path, outputs: int = 1, size: int | str = 112, width: int = 512) -> None:
+    """A small .onnx with the inputs and outputs of a face model: each output (1, width)."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    weight = np.ones((3, width), np.float32)
+    names = [f"out{i}" for i in range(outputs)]
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
+        *(helper.make_node("MatMul", ["mean", "weight"], [name]) for name in names),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, width]) for n in names],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opsets = [helper.make_opsetid("", 17)]
+    save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(path))
