@@ -2,25 +2,18 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 from ..errors import RestorerIDError
 from ..evaluation.identities import find_identities
-from ..faces.match import BLIND
 from ..id_scale import parse_scales
 from .evaluate import open_restorations
 from .files import keep_settings
-from .options import add_engine_options, engine_settings
-
-log = logging.getLogger(__name__)
+from .options import add_people_options, engine_settings
 
 
 def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from ..degradation import PRESETS
-
     parser = commands.add_parser(
         "calibrate",
         help="fit the adaptive ID-scale to the weights that are here",
@@ -30,19 +23,10 @@ def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--id-scale-preset, and in models/restorerid for RestorerID MUSIQ Auto-Scale), curves.png "
         "and the curves. What is in OUT is not made again, so a run that was stopped goes on.",
     )
-    add = parser.add_argument
-    add("people", type=Path, metavar="PEOPLE", help="folder with a folder for each person")
-    add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
-    add("--scales", default="0-2:0.04", metavar="FIRST-LAST:STEP",
-        help="ID-scales to try; default: %(default)s")
-    add("--degradations", nargs="+", choices=PRESETS, default=["released"], metavar="PRESET",
-        help=f"of {', '.join(PRESETS)}; each adds a picture for each person; default: released")
-    add("--limit", type=int, metavar="N", help="only the first N people")
-    add_engine_options(parser)
-    parser.set_defaults(
-        run=calibrate, reference=[], id_scale=0.0, id_scale_preset=None, threshold=0.0,
-        unmatched=BLIND, faces_per_run=1,
-    )  # fmt: skip
+    add_people_options(parser, ["released"])
+    parser.add_argument("--scales", default="0-2:0.04", metavar="FIRST-LAST:STEP",
+                        help="ID-scales to try; default: %(default)s")
+    parser.set_defaults(run=calibrate)  # fmt: skip
 
 
 def calibrate(args: argparse.Namespace) -> int:

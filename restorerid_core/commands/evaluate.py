@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..evaluation.identities import Identity, find_identities
 from ..evaluation.methods import METHODS, Method, needs_musiq, parse_method
-from ..faces.match import BLIND
 from .files import keep_settings
-from .options import add_engine_options, engine_settings
+from .options import add_people_options, engine_settings
 
 if TYPE_CHECKING:
     from ..engine.photos import PhotoRestorer
@@ -20,10 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-
 def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from ..degradation import PRESETS
-
     parser = commands.add_parser(
         "evaluate",
         help="the paper's tables: degrade, restore and measure portraits",
@@ -34,24 +30,17 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "made again, so a run that was stopped goes on. Exit status: 0 all is done, 1 something "
         "failed (it is named), 130 interrupted.",
     )
+    add_people_options(parser, ["light", "heavy"])
     add = parser.add_argument
-    add("people", type=Path, metavar="PEOPLE", help="folder with a folder for each person")
-    add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
     add("--methods", nargs="+", default=list(METHODS), metavar="METHOD",
         help=f"{', '.join(METHODS)}, or one of your own such as mine:scale=0.4,fir=0.5; "
         "default: all of them")
-    add("--degradations", nargs="+", choices=PRESETS, default=["light", "heavy"],
-        metavar="PRESET", help=f"of {', '.join(PRESETS)}; default: light heavy")
-    add("--limit", type=int, metavar="N", help="only the first N people")
     add("--beside", action="append", default=[], type=Path, metavar="TABLE.csv",
         help="rows of another run or paper, shown below ours")
     add("--grid-rows", type=int, default=6, metavar="N", help="people in a grid; default: 6")
     add("--id-scale-preset", type=Path, metavar="FILE",
         help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's")
-    add_engine_options(parser)
-    parser.set_defaults(
-        run=evaluate, reference=[], id_scale=0.0, threshold=0.0, unmatched=BLIND, faces_per_run=1
-    )  # fmt: skip
+    parser.set_defaults(run=evaluate)  # fmt: skip
 
 
 def evaluate(args: argparse.Namespace) -> int:

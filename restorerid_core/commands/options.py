@@ -1,9 +1,11 @@
 """Options that every command of the engine has."""
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..color_fix import METHODS
+from ..faces.match import BLIND
 
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 
@@ -32,6 +34,24 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=DTYPES, default="auto", help="default: fp16 on a GPU, else fp32")
     add("--low-memory", action="store_true",
         help="networks wait in main memory while they do not work; slower")  # fmt: skip
+
+
+def add_people_options(parser: argparse.ArgumentParser, degradations: Sequence[str]) -> None:
+    """What is degraded and restored where, by default with these presets; and the engine's."""
+    from ..degradation import PRESETS
+
+    add = parser.add_argument
+    add("people", type=Path, metavar="PEOPLE", help="folder with a folder for each person")
+    add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
+    add("--degradations", nargs="+", choices=PRESETS, default=list(degradations), metavar="PRESET",
+        help=f"of {', '.join(PRESETS)}; default: {' '.join(degradations)}")
+    add("--limit", type=int, metavar="N", help="only the first N people")
+    add_engine_options(parser)
+    # What `restore` asks for, and is given by the people here.
+    parser.set_defaults(
+        reference=[], id_scale=0.0, id_scale_preset=None, threshold=0.0, unmatched=BLIND,
+        faces_per_run=1,
+    )  # fmt: skip
 
 
 def engine_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_the_intervals_cover_the_planted_values_as_often_as_they_say():
         assert covered == pytest.approx(0.95, abs=0.06)  # 100 draws of 95 % spread by 2.2 %
     found = np.array([(fit.alpha, fit.beta) for fit in fits])
     error = found.std(axis=0) / 10
-    assert np.abs(found.mean(axis=0) - (9.5, 10.0)) < 4 * error + 0.2
+    assert (np.abs(found.mean(axis=0) - (9.5, 10.0)) < 4 * error + 0.2).all()
 
 
 def test_the_best_scale_of_a_curve_is_found_in_noise():
