@@ -43,7 +43,7 @@ def calibrate(args: argparse.Namespace) -> int:
     mine = share(people, args.device)
     state = PartialState()
     keep_settings(args.output, engine_settings(args), state.is_main_process)
-    meter = open_meter_of(args)
+    meter = open_meter_of(args, lpips=False)
     if meter.musiq is None or meter.analyzer is None:
         raise RestorerIDError(
             "calibrate needs MUSIQ and the face models, and one of them is not here: see above for "

@@ -91,16 +91,17 @@ def open_restorer(
     )  # fmt: skip
 
 
-def open_meter_of(args: argparse.Namespace) -> Meter:
-    """All metrics whose weights are in the models folders or can be fetched; others are logged."""
+def open_meter_of(args: argparse.Namespace, lpips: bool = True) -> Meter:
+    """The metrics whose weights are in the models folders or can be fetched; others are logged."""
     roots = model_roots(args.models)
     analyzer = None
     try:
         analyzer = load_analyzer(find_pack([root / "insightface" for root in roots]))
     except RestorerIDError as error:
         log.warning("LMSE and ID are not measured: %s", error)
-    lpips, musiq = ([root / name for root in roots] for name in ("lpips", "musiq"))
-    meter = open_meter(lpips, musiq, analyzer, choose_device(args.device))
+    folders = [root / "lpips" for root in roots] if lpips else None
+    musiq = [root / "musiq" for root in roots]
+    meter = open_meter(folders, musiq, analyzer, choose_device(args.device))
     for sentence in meter.missing:
         log.warning("%s", sentence)
     return meter

@@ -118,7 +118,7 @@ class Meter:
 
 
 def open_meter(
-    lpips: Sequence[Path],
+    lpips: Sequence[Path] | None,
     musiq: Sequence[Path],
     analyzer: FaceAnalyzer | None,
     device: torch.device | None = None,
@@ -126,7 +126,7 @@ def open_meter(
     """A meter with all weights that are in the folders or can be fetched; `missing` names others.
 
     Args:
-        lpips, musiq: folders to search.
+        lpips, musiq: folders to search; None leaves LPIPS out.
         analyzer: finds and describes faces; None leaves LMSE and ID out.
     """
     missing: list[str] = []
@@ -139,7 +139,7 @@ def open_meter(
             return None
 
     return Meter(
-        load("LPIPS", lambda: load_lpips(*lpips_weights(lpips))),
+        None if lpips is None else load("LPIPS", lambda: load_lpips(*lpips_weights(lpips))),
         load("MUSIQ", lambda: load_musiq(musiq_weights(musiq))),
         analyzer,
         tuple(missing),

@@ -122,7 +122,7 @@ def test_curves_are_swept_and_taken_up_again(faces_dir: Path, tmp_path: Path):
     people, out = people_folder(tmp_path / "people", faces_dir), tmp_path / "out"
     command = [
         "calibrate", str(people), "-o", str(out), "--models", str(models), "--device", "cpu",
-        "--steps", "1", "--size", "128", "--scales", "0-2:0.5",
+        "--steps", "2", "--size", "128", "--scales", "0-2:0.5",
     ]  # fmt: skip
     result = run_core(*command)
     # Two people are too few for a formula, but their curves are kept.
