@@ -3,6 +3,7 @@ import argparse
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -10,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from .checkpoint import Inspection, convert, inspect
+from .commands.demo import add_demo
 from .commands.doctor import add_doctor
 from .commands.restore import add_restore
 from .errors import RestorerIDError
@@ -31,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="restorerid: %(message)s", level=logging.ERROR)
     logging.getLogger(__package__).setLevel(logging.INFO)
     logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         return args.run(args) or 0
     except (RestorerIDError, OSError) as error:
@@ -117,7 +120,9 @@ def _report(result: Inspection) -> str:
     return "\n".join(lines)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (_add_convert, _add_inspect, add_restore, add_doctor)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    _add_convert, _add_inspect, add_restore, add_doctor, add_demo,
+)  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,7 +28,7 @@ def test(arguments: list[str]) -> int:
 def comfy_requirements() -> list[Path]:
     """Those of the first ComfyUI in the places where tests/conftest.py looks, in its order."""
     named = os.environ.get("COMFYUI_PATH")
-    usual = [ROOT.parents[1], Path.home() / "comfy" / "ComfyUI"]
+    usual = [ROOT.parent.parent, Path.home() / "comfy" / "ComfyUI"]
     for place in [*([Path(named)] if named else []), *usual]:
         if (place / "comfy" / "model_patcher.py").is_file():
             return [place / "requirements.txt"]

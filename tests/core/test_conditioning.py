@@ -1,10 +1,10 @@
 """One object for all halves, seeds and images gives each row what it would get alone."""
 import pytest
 import torch
-from adapter_files import scaled
 from helpers import Golden, relative_error, seeded_state_dict
 
 from restorerid_core.conditioning import StepConditioning, common_count
+from restorerid_core.demo.adapter_shapes import scaled
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.network.adapter import Adapter
 
