@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(
             f"restorerid: the Python package '{error.name}' is missing; run `python -m pip install "
-            "diffusers transformers accelerate safetensors -r requirements.txt`.",
+            "-r scripts/requirements.txt`.",
             file=sys.stderr,
         )
         return 1

@@ -33,7 +33,7 @@ STAND_IN = FacePack(Path("stand-in"), Path("stand-in"))
 
 
 def small_models(root: Path) -> Models:
-    """Writes the adapter, SD-1.5 and CLIP vision to `root`, about 95 MB."""
+    """Writes the adapter, SD-1.5 and CLIP vision to `root`, about 150 MB."""
     text = clip_shapes(
         "cond_stage_model.transformer.text_model.", 768, 1, TEXT, ["final_layer_norm"]
     )
