@@ -3,12 +3,14 @@ import argparse
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import torch
 
 from .checkpoint import Inspection, convert, inspect
+from .commands.demo import add_demo
 from .commands.doctor import add_doctor
 from .commands.fetch import add_fetch
 from .commands.progress import byte_bar
@@ -32,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="restorerid: %(message)s", level=logging.ERROR)
     logging.getLogger(__package__).setLevel(logging.INFO)
     logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         return args.run(args) or 0
     except (RestorerIDError, OSError) as error:
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(
             f"restorerid: the Python package '{error.name}' is missing; run `python -m pip install "
-            "diffusers transformers accelerate safetensors -r requirements.txt`.",
+            "-r scripts/requirements.txt`.",
             file=sys.stderr,
         )
         return 1
@@ -114,7 +117,7 @@ def _report(result: Inspection) -> str:
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    _add_convert, _add_inspect, add_restore, add_fetch, add_doctor,
+    _add_convert, _add_inspect, add_restore, add_fetch, add_doctor, add_demo,
 )  # fmt: skip
 
 if __name__ == "__main__":

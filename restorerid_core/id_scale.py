@@ -166,7 +166,7 @@ def load_musiq(path: Path) -> nn.Module:
     Raises:
         RestorerIDError: pyiqa is not installed, or the file is damaged or another network's.
     """
-    model = _pyiqa()[0].MUSIQ(pretrained=False)
+    model = musiq_network()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict({key.removeprefix("module."): state[key] for key in state})
@@ -177,6 +177,11 @@ def load_musiq(path: Path) -> nn.Module:
             "delete it and run again to download it anew."
         ) from error
     return model.eval().requires_grad_(False)
+
+
+def musiq_network() -> nn.Module:
+    """MUSIQ with arbitrary weights; raises RestorerIDError when pyiqa is not installed."""
+    return _pyiqa()[0].MUSIQ(pretrained=False)
 
 
 def _pyiqa() -> tuple[Any, Any]:
