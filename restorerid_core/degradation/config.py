@@ -82,7 +82,7 @@ RELEASED = DegradationConfig(
 
 
 QUIET = SensorNoise(signal=(5e-6, 5e-5), constant=(5e-9, 5e-8))
-"""A tenth of the training's noise in bright parts, a thirtieth of it in the dark."""
+"""A third of the training's deviation in bright parts, a thirtieth of it in the dark."""
 
 
 def always_smaller(sigma: Range, down: Range, quality: tuple[int, int]) -> DegradationConfig:
