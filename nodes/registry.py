@@ -4,6 +4,7 @@ from comfy_api.latest import io
 from .apply import RestorerIDApply
 from .auto_scale import RestorerIDAutoScale
 from .color_fix import RestorerIDColorFix
+from .degrade import RestorerIDDegrade
 from .face_crop import RestorerIDFaceCrop
 from .face_embed import RestorerIDFaceEmbed
 from .face_paste import RestorerIDFacePaste
@@ -35,4 +36,5 @@ NODES: list[type[io.ComfyNode]] = [
     RestorerIDScaleSweep,
     RestorerIDGrid,
     RestorerIDPhotoFolder,
+    RestorerIDDegrade,
 ]

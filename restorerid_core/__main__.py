@@ -10,6 +10,7 @@ from dataclasses import asdict
 import torch
 
 from .checkpoint import Inspection, convert, inspect
+from .commands.degrade import add_degrade
 from .commands.demo import add_demo
 from .commands.doctor import add_doctor
 from .commands.fetch import add_fetch
@@ -117,7 +118,7 @@ def _report(result: Inspection) -> str:
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    _add_convert, _add_inspect, add_restore, add_fetch, add_doctor, add_demo,
+    _add_convert, _add_inspect, add_restore, add_degrade, add_fetch, add_doctor, add_demo,
 )  # fmt: skip
 
 if __name__ == "__main__":

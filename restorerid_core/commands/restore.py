@@ -99,11 +99,15 @@ def restore(args: argparse.Namespace) -> int:
         restore_all(open_restorer(args, models, load_analyzer(models.faces)), waiting, args)
     if args.json:
         print(json.dumps([asdict(job) for job in jobs], default=str, indent=2))
+    return report(jobs, args.output)
+
+
+def report(jobs: Sequence[Job], output: Path) -> int:
+    """Names the photos that failed; returns the exit status."""
     failed = [job for job in jobs if job.status == "failed"]
     for job in failed:
         print(f"restorerid: {job.photo}: {job.error}", file=sys.stderr)
-    done = sum(job.status != "failed" for job in jobs)
-    log.info("%d of %d photos are in %s", done, len(jobs), args.output)
+    log.info("%d of %d photos are in %s", len(jobs) - len(failed), len(jobs), output)
     return 1 if failed else 0
 
 
@@ -125,7 +129,7 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise RestorerIDError(
-            f"two photos are called '{twice[0]}' and would overwrite each other's result; restore "
-            "their folders one by one into different outputs."
+            f"two photos are called '{twice[0]}' and would overwrite each other's result; take "
+            "their folders one by one, into different outputs."
         )
     return [Job(f, output / f"{name}.png") for f, name in zip(files, names, strict=True)]

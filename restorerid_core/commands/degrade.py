@@ -1,0 +1,111 @@
+"""`degrade`: degraded copies of photos or of folders of photos."""
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from zlib import crc32
+
+import torch
+from tqdm import tqdm
+
+from ..degradation import PRESETS, Degradation, read_curves, typical_curves
+from ..errors import RestorerIDError
+from ..images import resize, working_size
+from ..photo_files import read_photo
+from .restore import Job, plan, report
+
+
+def add_degrade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "degrade",
+        help="make degraded copies of good photos",
+        description="Make a degraded copy of each photo. Photos that are already in OUT are passed "
+        "over, so a folder goes on where it stopped. What is done to a photo depends on its name "
+        "and the seed, not on the other photos. Exit status: 0 all are made, 1 some are not (they "
+        "are named), 2 wrong arguments, 130 interrupted.",
+    )
+    add = parser.add_argument
+    add("photos", nargs="+", type=Path, metavar="PHOTO", help="photos or folders of photos")
+    add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the copies")
+    add("--preset", choices=PRESETS, default="light",
+        help="released: the ranges of the authors' training; default: %(default)s")
+    add("--seed", type=int, default=0, help="default: %(default)s")
+    add("--size", type=int, default=0, metavar="PX",
+        help="shorter side that photos are brought to before; default: their own size")
+    add("--curves", type=Path, metavar="FILE",
+        help="camera response curves, laid out as DoRF's dorfCurves.txt; default: typical ones")
+    add("--device", default="cpu",
+        help="cpu, whose copies are the same everywhere, or cuda, mps; default: %(default)s")
+    add("--overwrite", action="store_true", help="degrade photos again that are in OUT")
+    parser.set_defaults(run=degrade)  # fmt: skip
+
+
+def degrade(args: argparse.Namespace) -> int:
+    """Runs the command; returns its exit status."""
+    device = open_device(args.device)
+    curves = read_curves(args.curves) if args.curves else typical_curves
+    degradation = Degradation(PRESETS[args.preset], curves)
+    jobs = plan(args.photos, args.output)
+    args.output.mkdir(parents=True, exist_ok=True)
+    waiting = [job for job in jobs if args.overwrite or not job.output.exists()]
+
+    def work(job: Job) -> None:
+        try:
+            degrade_photo(degradation, job, args.seed, args.size, device)
+        except (RestorerIDError, OSError) as error:
+            job.status, job.error = "failed", str(error)
+
+    with one_core_each(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            list(tqdm(pool.map(work, waiting), desc="photos", unit="photo", total=len(waiting)))
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return report(jobs, args.output)
+
+
+@contextmanager
+def one_core_each() -> Iterator[None]:
+    """Inside, new threads compute on one core each: cores gain more from photos of their own than
+    from shares of operations this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def degrade_photo(
+    degradation: Degradation, job: Job, seed: int, size: int, device: torch.device
+) -> None:
+    """Writes the degraded copy of one photo.
+
+    Raises:
+        RestorerIDError: the photo cannot be read, or is too small.
+        OSError: the copy cannot be written.
+    """
+    from .run import save
+
+    photo = read_photo(job.photo).movedim(-1, 0)[None]
+    photo = resize(photo, working_size(photo.shape[2], photo.shape[3], size)).to(device)
+    save(degradation(photo, seed + crc32(job.photo.name.encode()))[0].cpu(), job.output)
+
+
+def open_device(name: str) -> torch.device:
+    """A device that tensors can be put on.
+
+    Raises:
+        RestorerIDError: there is none of that name.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise RestorerIDError(
+            f"--device {name} cannot be used here ({str(error).splitlines()[0]}); expected cpu, "
+            "cuda or mps: choose one that this machine has."
+        ) from error
