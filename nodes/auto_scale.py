@@ -8,11 +8,34 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io
 
 from ..restorerid_core import id_scale
+from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.id_scale_preset import IDScalePreset, read_preset
 from ..restorerid_core.images import check_image, to_rgb
 from .types import CATEGORY, ScaleType
+from .weight_folders import weight_folders
 
 HIGHEST = 10.0
 """Upper end of the two limits' sliders."""
+AS_ABOVE = "alpha and beta as above"
+FOLDER = "restorerid"
+
+
+def presets() -> dict[str, Path]:
+    """Files by name; the first folder that has one of a name counts."""
+    folders = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))[0]
+    found = [file for folder in folders for file in sorted(Path(folder).glob("*.json"))]
+    return {file.name: file for file in reversed(found)}
+
+
+def find_preset(name: str) -> IDScalePreset:
+    """Raises RestorerIDError when there is no such file, or it is no preset."""
+    file = presets().get(name)
+    if file is None:
+        raise RestorerIDError(
+            f"there is no preset '{name}' in models/{FOLDER}: put the .json file of the command "
+            f"calibrate there and press R, or choose '{AS_ABOVE}'."
+        )
+    return read_preset(file)
 
 
 class RestorerIDAutoScale(io.ComfyNode):
@@ -53,6 +76,11 @@ class RestorerIDAutoScale(io.ComfyNode):
                     tooltip="The ID-scale is never above this. The formula exceeds 2 only at a "
                     "MUSIQ score below 2.6, so the default hardly ever acts.",
                 ),
+                io.Combo.Input(
+                    "preset", options=[AS_ABOVE, *presets()], default=AS_ABOVE, optional=True,
+                    tooltip="alpha and beta that were fitted to your weights: .json files of the "
+                    "command calibrate in models/restorerid. They replace the numbers above.",
+                ),
             ],
             outputs=[
                 ScaleType.Output(
@@ -82,12 +110,16 @@ class RestorerIDAutoScale(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: torch.Tensor, alpha: float, beta: float, min: float, max: float
-    ) -> io.NodeOutput:
+        cls, image: torch.Tensor, alpha: float, beta: float, min: float, max: float,
+        preset: str = AS_ABOVE,
+    ) -> io.NodeOutput:  # fmt: skip
+        if preset != AS_ABOVE:
+            chosen = find_preset(preset)
+            alpha, beta = chosen.alpha, chosen.beta
         # Settings are refused before the seconds of work, by a trial score.
         id_scale.adaptive_id_scale((0.0,), alpha, beta, min, max)
         photos = to_rgb(check_image(image, "image")).movedim(-1, 1)
-        model = id_scale.load_musiq(id_scale.musiq_weights(weight_folders()))
+        model = id_scale.load_musiq(id_scale.musiq_weights(weight_folders("musiq")))
         device = model_management.get_torch_device()
         model_management.free_memory(model_management.minimum_inference_memory(), device)
         progress = ProgressBar(len(photos))
@@ -99,10 +131,3 @@ class RestorerIDAutoScale(io.ComfyNode):
         scores = id_scale.musiq_scores(model, photos, device, after_each)
         scales = id_scale.adaptive_id_scale(scores, alpha, beta, min, max)
         return io.NodeOutput(scales, scales[0], id_scale.report(scores, scales, alpha, beta))
-
-
-def weight_folders() -> list[Path]:
-    """Where MUSIQ weights are looked for: every folder registered as `musiq`, and models/musiq."""
-    registered = folder_paths.folder_names_and_paths.get("musiq", ([], set()))[0]
-    folders = [Path(folder_paths.models_dir) / "musiq", *map(Path, registered)]
-    return list(dict.fromkeys(folders))

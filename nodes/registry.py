@@ -13,6 +13,7 @@ from .grid import RestorerIDGrid
 from .loader import RestorerIDLoader
 from .lq_encode import RestorerIDLQEncode
 from .match_faces import RestorerIDMatchFaces
+from .metrics import RestorerIDMetrics
 from .photo_folder import RestorerIDPhotoFolder
 from .reference import RestorerIDReference
 from .reference_folder import RestorerIDReferenceFolder
@@ -33,6 +34,7 @@ NODES: list[type[io.ComfyNode]] = [
     RestorerIDMatchFaces,
     RestorerIDFacePaste,
     RestorerIDFaceSimilarity,
+    RestorerIDMetrics,
     RestorerIDScaleSweep,
     RestorerIDGrid,
     RestorerIDPhotoFolder,

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import RestorerIDError
+from .weight_files import find_weights, needs_pyiqa, read_weights, usable_weights
 
 ALPHA, BETA = 9.5, 10.0
 MINIMUM, MAXIMUM = 0.0, 2.0
@@ -21,6 +21,7 @@ MINIMUM, MAXIMUM = 0.0, 2.0
 SWEEP_MAXIMUM, SWEEP_COUNT = 3.0, 64
 """The highest value and the number of values of a sweep."""
 WEIGHTS = "musiq_koniq_ckpt-e95806b9.pth"
+BY_HAND = "set the ID-scale by hand"
 
 
 def id_scale(musiq: float, alpha: float = ALPHA, beta: float = BETA) -> float:
@@ -142,19 +143,7 @@ def musiq_weights(folders: Sequence[Path]) -> Path:
     Raises:
         RestorerIDError: pyiqa is not installed, or the download failed.
     """
-    for folder in folders:
-        if (folder / WEIGHTS).is_file():
-            return folder / WEIGHTS
-    arch, download = _pyiqa()
-    url = arch.default_model_urls["koniq10k"]
-    try:
-        return Path(download.load_file_from_url(url))
-    except (OSError, HTTPException) as error:
-        raise RestorerIDError(
-            f"the MUSIQ weights {WEIGHTS} are in none of {', '.join(map(str, folders))} and could "
-            f"not be downloaded ({error}); expected that file in one of these folders: get it from "
-            f"{url} and put it there, or set the ID-scale by hand."
-        ) from error
+    return find_weights(folders, _musiq().default_model_urls["koniq10k"], "MUSIQ", BY_HAND)
 
 
 @lru_cache(maxsize=1)
@@ -167,31 +156,17 @@ def load_musiq(path: Path) -> nn.Module:
         RestorerIDError: pyiqa is not installed, or the file is damaged or another network's.
     """
     model = musiq_network()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict({key.removeprefix("module."): state[key] for key in state})
-    except Exception as error:  # torch.load raises a dozen types on damaged files
-        raise RestorerIDError(
-            f"the MUSIQ weights {path} cannot be used ({type(error).__name__}); expected the KonIQ "
-            f"weights {WEIGHTS}, about 109 MB: the file is incomplete or another network's, so "
-            "delete it and run again to download it anew."
-        ) from error
+    with usable_weights(path, f"the KonIQ weights of MUSIQ {WEIGHTS}, about 109 MB"):
+        model.load_state_dict(read_weights(path))
     return model.eval().requires_grad_(False)
 
 
 def musiq_network() -> nn.Module:
     """MUSIQ with arbitrary weights; raises RestorerIDError when pyiqa is not installed."""
-    return _pyiqa()[0].MUSIQ(pretrained=False)
+    return _musiq().MUSIQ(pretrained=False)
 
 
-def _pyiqa() -> tuple[Any, Any]:
-    """pyiqa's MUSIQ and download modules; importing them takes seconds."""
-    try:
+def _musiq() -> Any:
+    with needs_pyiqa("the MUSIQ score", BY_HAND):
         from pyiqa.archs import musiq_arch
-        from pyiqa.utils import download_util
-    except ImportError as error:
-        raise RestorerIDError(
-            f"the Python package pyiqa cannot be imported ({error}); it is needed for the MUSIQ "
-            "score: run `pip install pyiqa` in ComfyUI's Python, or set the ID-scale by hand."
-        ) from error
-    return musiq_arch, download_util
+    return musiq_arch

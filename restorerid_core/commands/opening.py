@@ -19,11 +19,14 @@ from ..engine.networks import Networks
 from ..engine.photos import PhotoRestorer
 from ..engine.restorer import Restorer, Settings
 from ..errors import RestorerIDError
-from ..faces.detect import FaceAnalyzer
+from ..evaluation.meter import Meter, open_meter
+from ..faces.detect import FaceAnalyzer, load_analyzer
 from ..faces.matching import FaceFeatures, embed_people
+from ..faces.packs import find_pack
 from ..faces.people import find_sources, read_people
 from ..faces.person import Person, merge_people
 from ..faces.reference import Reference, study_person
+from ..id_scale_preset import IDScalePreset, read_preset
 from ..photo_files import list_photos
 
 log = logging.getLogger(__name__)
@@ -47,9 +50,15 @@ def freed_weights_go_back() -> Iterator[None]:
 
 @freed_weights_go_back()
 def open_restorer(
-    args: argparse.Namespace, models: Models, analyzer: FaceAnalyzer
+    args: argparse.Namespace,
+    models: Models,
+    analyzer: FaceAnalyzer,
+    people: Sequence[Person] | None = None,
 ) -> PhotoRestorer:
-    """Everything loaded; what is needed once comes first and is gone when SD-1.5 comes."""
+    """Everything loaded; what is needed once comes first and is gone when SD-1.5 comes.
+
+    `people` are in place of those of --reference.
+    """
     device = choose_device(args.device)
     precise = device.type == "cpu"
     dtype = DTYPES[("fp32" if precise else "fp16") if args.dtype == "auto" else args.dtype]
@@ -58,19 +67,20 @@ def open_restorer(
     if args.id_scale is None:
         folders = [root / "musiq" for root in model_roots(args.models)]
         musiq = id_scale.load_musiq(id_scale.musiq_weights(folders))
-    people = study(analyzer, read_references(args.reference))
+    known = study(analyzer, read_references(args.reference) if people is None else people)
     networks = Networks.load(models.adapter, dtype, rest)
-    identities = identify(people, models, networks, dtype, device)
+    identities = identify(known, models, networks, dtype, device)
     text, negative = encode_prompts(models.base, [args.prompt, args.negative], dtype, device)
     base = load_sd15(models.base, dtype, rest)
     return PhotoRestorer(
-        people=people,
+        people=known,
         identities=identities,
         restorer=Restorer(base, networks, text, negative, device, args.low_memory),
         analyzer=analyzer,
         pack=models.faces,
         musiq=musiq,
         scale=args.id_scale or 0.0,
+        formula=read_preset(preset) if (preset := args.id_scale_preset) else IDScalePreset(),
         threshold=args.threshold,
         unmatched=args.unmatched,
         faces_per_run=args.faces_per_run,
@@ -79,6 +89,22 @@ def open_restorer(
             color_fix=args.color_fix, seed=args.seed,
         ),
     )  # fmt: skip
+
+
+def open_meter_of(args: argparse.Namespace, lpips: bool = True) -> Meter:
+    """The metrics whose weights are in the models folders or can be fetched; others are logged."""
+    roots = model_roots(args.models)
+    analyzer = None
+    try:
+        analyzer = load_analyzer(find_pack([root / "insightface" for root in roots]))
+    except RestorerIDError as error:
+        log.warning("LMSE and ID are not measured: %s", error)
+    folders = [root / "lpips" for root in roots] if lpips else None
+    musiq = [root / "musiq" for root in roots]
+    meter = open_meter(folders, musiq, analyzer, choose_device(args.device))
+    for sentence in meter.missing:
+        log.warning("%s", sentence)
+    return meter
 
 
 def choose_device(name: str) -> torch.device:

@@ -10,14 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..color_fix import METHODS
 from ..errors import RestorerIDError
 from ..faces.match import BLIND, LEAVE
 from ..photo_files import list_photos
+from .options import add_engine_options
 
 log = logging.getLogger(__name__)
-
-DTYPES = ("auto", "fp32", "bf16", "fp16")
 
 
 @dataclass
@@ -32,10 +30,6 @@ class Job:
 
 
 def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from ..engine.restorer import NEGATIVE, PROMPT, Settings
-    from ..engine.schedulers import SAMPLERS
-
-    usual = Settings()
     parser = commands.add_parser(
         "restore",
         help="restore the faces of photos",
@@ -50,28 +44,15 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="the people: a photo each, or a folder with a photo or a subfolder for each; "
         "NAME=PATH gives a photo or all photos of a folder to one person")
     add("--aligned", action="store_true", help="the photos are nothing but a face each")
-    add("--id-scale", type=float, metavar="λ", help="fixed; default: by MUSIQ, for each face")
+    scale = parser.add_mutually_exclusive_group().add_argument
+    scale("--id-scale", type=float, metavar="λ", help="fixed; default: by MUSIQ, for each face")
+    scale("--id-scale-preset", type=Path, metavar="FILE",
+          help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's")
     add("--threshold", type=float, default=0.25, help="cosine for a match; default: %(default)s")
     add("--unmatched", choices=(BLIND, LEAVE), default=BLIND,
         help="faces that match nobody: restore blind, or leave; default: %(default)s")
-    add("--steps", type=int, default=usual.steps, help="default: %(default)s")
-    add("--guidance", type=float, default=usual.guidance, help="default: %(default)s")
-    add("--sampler", default=usual.sampler, metavar="NAME",
-        help=f"{', '.join(SAMPLERS)}, or a scheduler class of diffusers; default: %(default)s")
-    add("--prompt", default=PROMPT, help="default: %(default)s")
-    add("--negative", default=NEGATIVE, help="negative prompt; default: %(default)s")
-    add("--size", type=int, default=usual.size, metavar="PX",
-        help="at which a face is restored; default: %(default)s")
-    add("--color-fix", choices=(*METHODS, "none"), default=usual.color_fix,
-        help="default: %(default)s")
-    add("--seed", type=int, default=usual.seed, help="default: %(default)s")
     add("--faces-per-run", type=int, default=4, help="largest batch; default: %(default)s")
-    add("--models", action="append", default=[], type=Path, metavar="DIR",
-        help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
-    add("--dtype", choices=DTYPES, default="auto", help="default: fp16 on a GPU, else fp32")
-    add("--low-memory", action="store_true",
-        help="networks wait in main memory while they do not work; slower")
+    add_engine_options(parser)
     add("--overwrite", action="store_true", help="restore photos again that are in OUT")
     add("--report", action="store_true",
         help="write report.md, and a picture before/after for each photo")

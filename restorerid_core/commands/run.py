@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 from tqdm import tqdm
@@ -18,8 +18,10 @@ from ..grid import labelled_grid
 from ..photo_files import read_photo
 from .restore import Job
 
+T = TypeVar("T")
 
-def share(jobs: Sequence[Job], device: str) -> list[Job]:
+
+def share(jobs: Sequence[T], device: str) -> list[T]:
     """Those of this process, when several run under `accelerate launch`."""
     from accelerate import PartialState
 

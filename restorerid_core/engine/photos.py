@@ -21,6 +21,7 @@ from ..faces.packs import FacePack
 from ..faces.paste import PasteSettings, paste_faces
 from ..faces.reference import Reference
 from ..faces.select import arrange
+from ..id_scale_preset import IDScalePreset
 from ..images import prepare
 from .restorer import Restorer, Settings
 
@@ -59,6 +60,7 @@ class PhotoRestorer:
         people: the references by name.
         identities: their identities by name.
         musiq: the quality model; None uses `scale`.
+        formula: from its score to λ.
         scale: λ for every face when there is no `musiq`.
         threshold: cosine from which on a face is taken for a person.
         unmatched: `BLIND` or `LEAVE`.
@@ -71,6 +73,7 @@ class PhotoRestorer:
     people: Mapping[str, Reference]
     identities: Mapping[str, FaceIdentity]
     musiq: Any = None
+    formula: IDScalePreset = field(default_factory=IDScalePreset)
     scale: float = 0.35
     threshold: float = 0.25
     unmatched: str = BLIND
@@ -147,7 +150,8 @@ class PhotoRestorer:
             # As in the nodes: the quality of the face at the size at which it is restored.
             prepared = prepare(images, self.settings.size).image
             scores = id_scale.musiq_scores(self.musiq, prepared, self.restorer.device)
-            measured = list(zip(scores, id_scale.adaptive_id_scale(scores), strict=True))
+            scales = id_scale.adaptive_id_scale(scores, self.formula.alpha, self.formula.beta)
+            measured = list(zip(scores, scales, strict=True))
         scales = [scale for _, scale in measured]
         restored = self.restorer.restore(images, face, scales, self.settings, step)
         return restored, measured

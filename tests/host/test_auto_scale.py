@@ -1,5 +1,6 @@
 """The MUSIQ auto-scale node, with seeded random weights in a temporary models/musiq."""
 import importlib
+import json
 import math
 
 import pytest
@@ -45,6 +46,8 @@ def test_schema(auto_scale):
     assert info["name"] == "RestorerIDAutoScale"
     assert info["category"] == "RestorerID"
     assert info["output"] == ["RESTORERID_SCALE", "FLOAT", "STRING"]
+    assert list(info["input"]["optional"]) == ["preset"]
+    assert info["input"]["optional"]["preset"][1]["default"] == auto_scale.AS_ABOVE
     inputs = info["input"]["required"]
     defaults = {name: options.get("default") for name, (_, options) in inputs.items()}
     assert defaults == {"image": None, "alpha": 9.5, "beta": 10.0, "min": 0.0, "max": 2.0}
@@ -106,10 +109,33 @@ def test_folders_registered_as_musiq_are_searched(auto_scale, tmp_path, monkeypa
 
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", {})
     monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
-    assert auto_scale.weight_folders() == [tmp_path / "models" / "musiq"]
+    own = tmp_path / "models" / "musiq"
+    assert auto_scale.weight_folders("musiq") == [own]
     folder_paths.add_model_folder_path("musiq", str(tmp_path / "shared"))
     folder_paths.add_model_folder_path("musiq", str(tmp_path / "models" / "musiq"))
-    assert auto_scale.weight_folders() == [tmp_path / "models" / "musiq", tmp_path / "shared"]
+    assert auto_scale.weight_folders("musiq") == [own, tmp_path / "shared"]
+
+
+def test_a_preset_replaces_alpha_and_beta(node, auto_scale, error, tmp_path, monkeypatch):
+    import folder_paths
+
+    folders = [tmp_path / "own", tmp_path / "shared"]
+    for folder, alpha in zip(folders, (20, 99), strict=True):
+        folder.mkdir()
+        text = json.dumps({"format": "restorerid-id-scale", "alpha": alpha, "beta": 5})
+        (folder / "mine.json").write_text(text)
+    (folders[1] / "other.json").write_text("{}")
+    registered = {"restorerid": (list(map(str, folders)), set())}
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", registered)
+    options = node.GET_NODE_INFO_V1()["input"]["optional"]["preset"][1]["options"]
+    assert sorted(options[1:]) == ["mine.json", "other.json"]
+    settings = {"image": photos(1), "min": 0.0, "max": 10.0}
+    chosen = node.execute(**settings, alpha=1.0, beta=1.0, preset="mine.json").result
+    assert chosen == run(node, photos(1), alpha=20, beta=5, high=10.0)
+    for name, message in (("gone.json", "there is no preset 'gone.json'"),
+                          ("other.json", r"other\.json' cannot be used as a preset")):
+        with pytest.raises(error, match=message):
+            node.execute(**settings, alpha=1.0, beta=1.0, preset=name)
 
 
 def test_offline_without_weights(node, error, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ NODES = {
     "RestorerIDApply", "RestorerIDSchedule", "RestorerIDColorFix", "RestorerIDFaceCrop",
     "RestorerIDMatchFaces", "RestorerIDFacePaste", "RestorerIDFaceSimilarity",
     "RestorerIDReference", "RestorerIDReferenceFolder", "RestorerIDPhotoFolder",
-    "RestorerIDScaleSweep", "RestorerIDGrid", "RestorerIDDegrade",
+    "RestorerIDScaleSweep", "RestorerIDGrid", "RestorerIDMetrics", "RestorerIDDegrade",
 }  # fmt: skip
 
 

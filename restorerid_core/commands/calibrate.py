@@ -1,0 +1,77 @@
+"""`calibrate`: α and β of the adaptive ID-scale for the weights that are here (paper, 3.4)."""
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import pairwise
+
+from ..errors import RestorerIDError
+from ..evaluation.identities import find_identities
+from ..id_scale import parse_scales
+from .evaluate import open_restorations
+from .files import keep_settings
+from .options import add_people_options, engine_settings
+
+
+def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "calibrate",
+        help="fit the adaptive ID-scale to the weights that are here",
+        description="PEOPLE is a folder as for `evaluate`. Each portrait is degraded and restored "
+        "at every ID-scale; the formula exp((alpha - MUSIQ) / beta) is fitted so that the restored "
+        "faces are most like their originals. OUT gets id-scale.json (for restore "
+        "--id-scale-preset, and in models/restorerid for RestorerID MUSIQ Auto-Scale), curves.png "
+        "and the curves. What is in OUT is not made again, so a run that was stopped goes on.",
+    )
+    add_people_options(parser, ["released"])
+    parser.add_argument("--scales", default="0-2:0.04", metavar="FIRST-LAST:STEP",
+                        help="ID-scales to try; default: %(default)s")
+    parser.set_defaults(run=calibrate)  # fmt: skip
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    """Runs the command; returns its exit status."""
+    from accelerate import PartialState
+
+    from .calibration_run import CalibrationRun
+    from .evaluation_run import EvaluationRun
+    from .opening import open_meter_of
+    from .run import share
+
+    scales = even_scales(args.scales)
+    people = find_identities(args.people)[: args.limit]
+    mine = share(people, args.device)
+    state = PartialState()
+    keep_settings(args.output, engine_settings(args), state.is_main_process)
+    meter = open_meter_of(args, lpips=False)
+    if meter.musiq is None or meter.analyzer is None:
+        raise RestorerIDError(
+            "calibrate needs MUSIQ and the face models, and one of them is not here: see above for "
+            "where to get it."
+        )
+    pictures = EvaluationRun(args.output, args.size, args.seed, meter, args.degradations)
+    pictures.degrade(mine)
+    run = CalibrationRun(pictures, scales)
+    run.sweep(mine, lambda: open_restorations(args, mine))
+    for failure in pictures.failures:
+        print(f"restorerid: {failure}", file=sys.stderr)
+    state.wait_for_everyone()
+    if state.is_main_process:
+        print(run.conclude(people))
+    return 1 if pictures.failures else 0
+
+
+def even_scales(text: str) -> tuple[float, ...]:
+    """The ID-scales of `--scales`.
+
+    Raises:
+        RestorerIDError: fewer than 5, or not in even steps upwards.
+    """
+    scales = parse_scales(text)
+    steps = [after - before for before, after in pairwise(scales)]
+    if len(scales) < 5 or min(steps) <= 0 or max(steps) - min(steps) > 1e-4:
+        raise RestorerIDError(
+            f"`scales` is '{text}'; expected at least 5 ID-scales in even steps, such as "
+            "0-2:0.04: give a range start-stop:step."
+        )
+    return scales

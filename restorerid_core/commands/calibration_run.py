@@ -1,0 +1,109 @@
+"""The work of `calibrate`: curves of ID against ID-scale, and the formula that suits them."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from ..engine.photos import PhotoRestorer
+from ..errors import RestorerIDError
+from ..evaluation.calibration import Curves, Fit, fit_formula
+from ..evaluation.curve_plot import plot_curves
+from ..evaluation.identities import Identity
+from ..evaluation.likeness import likeness
+from ..evaluation.methods import Configuration
+from ..id_scale import musiq_scores
+from ..id_scale_preset import FORMAT
+from .evaluation_run import INPUT, EvaluationRun, restore
+from .files import read_json, write_json
+
+PRESET, PLOT = "id-scale.json", "curves.png"
+
+
+@dataclass
+class CalibrationRun:
+    """DEGRADATION/curves/PERSON.json for each degraded picture: its MUSIQ, and ID at each scale."""
+
+    pictures: EvaluationRun
+    scales: Sequence[float]
+
+    def curve_file(self, degradation: str, person: Identity) -> Path:
+        return self.pictures.output / degradation / "curves" / f"{person.name}.json"
+
+    def sweep(self, people: Sequence[Identity], networks: Callable[[], PhotoRestorer]) -> None:
+        """Restores every degraded picture at every scale; each result is noted at once."""
+        todo = [
+            (name, person) for name in self.pictures.degradations for person in people
+            if self.pictures.picture(name, INPUT, person).exists() and self._lacking(name, person)
+        ]  # fmt: skip
+        opened = networks() if todo else None
+        for name, person in tqdm(todo, desc="sweep", unit="picture"):
+            if opened is not None:
+                with self.pictures.noted(name, INPUT, person):
+                    self._sweep_one(opened, name, person)
+
+    def _sweep_one(self, opened: PhotoRestorer, name: str, person: Identity) -> None:
+        meter, path = self.pictures.meter, self.curve_file(name, person)
+        original = meter.study(person.read_original(self.pictures.size), str(person.original))
+        if meter.analyzer is None or original.face is None:
+            raise RestorerIDError(f"{person.original} shows no face; expected a portrait.")
+        degraded = self.pictures.read(name, INPUT, person)
+        curve = read_json(path) or {"musiq": self._quality(degraded), "identity": {}}
+        for scale in tqdm(self._lacking(name, person), desc=person.name, leave=False):
+            method = Configuration("sweep", "sweep", scale=scale)
+            image = restore(opened, method, degraded, person.name, meter)
+            _, curve["identity"][f"{scale:g}"] = likeness(meter.analyzer, image, original.face)
+            write_json(path, curve)
+
+    def _quality(self, image: Tensor) -> float:
+        meter = self.pictures.meter
+        assert meter.musiq is not None
+        return musiq_scores(meter.musiq, image[None], meter.device)[0]
+
+    def _lacking(self, degradation: str, person: Identity) -> list[float]:
+        curve = read_json(self.curve_file(degradation, person)) or {"identity": {}}
+        return [scale for scale in self.scales if f"{scale:g}" not in curve["identity"]]
+
+    def curves(self, people: Sequence[Identity]) -> Curves:
+        """Of all pictures that are done."""
+        found = [
+            read_json(self.curve_file(name, person))
+            for name in self.pictures.degradations for person in people
+            if not self._lacking(name, person)
+        ]  # fmt: skip
+        identity = [[curve["identity"][f"{scale:g}"] for scale in self.scales] for curve in found]
+        return Curves(
+            np.array(self.scales), np.array([curve["musiq"] for curve in found]),
+            np.array(identity).reshape(len(found), len(self.scales)),
+        )  # fmt: skip
+
+    def conclude(self, people: Sequence[Identity]) -> str:
+        """Writes the plot and the preset; says what was found.
+
+        Raises:
+            RestorerIDError: as `fit_formula`; the plot is written all the same.
+        """
+        output, curves = self.pictures.output, self.curves(people)
+        if len(curves.musiq):
+            plot_curves(curves, None, output / PLOT)
+        fit = fit_formula(curves)
+        plot_curves(curves, fit, output / PLOT)
+        write_json(output / PRESET, preset(curves, fit))
+        (low, high), (least, most) = fit.interval(0), fit.interval(1)
+        return (
+            f"alpha = {fit.alpha:.3g} ({low:.3g} to {high:.3g}), beta = {fit.beta:.3g} "
+            f"({least:.3g} to {most:.3g}), 95 % intervals over {len(curves.musiq)} pictures; "
+            f"{output / PRESET}"
+        )
+
+
+def preset(curves: Curves, fit: Fit) -> dict[str, object]:
+    return {
+        "format": FORMAT, "alpha": fit.alpha, "beta": fit.beta,
+        "alpha_interval": fit.interval(0), "beta_interval": fit.interval(1),
+        "pictures": len(curves.musiq),
+    }  # fmt: skip

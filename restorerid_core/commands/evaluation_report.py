@@ -1,0 +1,86 @@
+"""What `evaluate` writes: tables, and pictures side by side."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..evaluation.identities import Identity
+from ..evaluation.meter import Scores
+from ..evaluation.methods import Method
+from ..evaluation.table import Row, fixed, read_csv, texts, to_csv, to_latex, to_markdown
+from ..grid import labelled_grid
+from ..photo_files import read_photo
+from .evaluation_run import EvaluationRun
+from .files import write_text
+from .run import save
+
+PUBLISHED = Path(__file__).parents[1] / "evaluation" / "published.csv"
+"""What is known of the paper's tables."""
+CELL = 256
+FOOTNOTE = (
+    "Means with their 95 % confidence intervals over people; ↑ higher is better, ↓ lower is. "
+    "LMSE in px² at a shorter side of 512 px; – where weights or faces are missing. ID and LMSE "
+    "depend on the face models: figures of others, the paper's too, cannot be compared with them.\n"
+)
+
+
+def write_report(
+    run: EvaluationRun, methods: Sequence[Method], people: Sequence[Identity],
+    beside: Sequence[Path], grid_rows: int,
+) -> str:  # fmt: skip
+    """Writes the tables and grids into the run's folder; returns the table as Markdown.
+
+    Raises:
+        RestorerIDError: a file of `beside` is no table, or a grid would be too large.
+    """
+    rows = collect(run, methods, people)
+    others = [row for path in (PUBLISHED, *beside) for row in read_csv(path)]
+    rows = [
+        row for name in run.degradations for row in (*rows, *others) if row.degradation == name
+    ]
+    markdown = to_markdown(*texts(rows))
+    write_text(run.output / "table.md", f"{markdown}\n{FOOTNOTE}")
+    write_text(run.output / "table.csv", to_csv(rows))
+    write_text(run.output / "table.tex", to_latex(rows))
+    for name in run.degradations:
+        draw_grid(run, name, methods, people[:grid_rows])
+    return markdown
+
+
+def collect(
+    run: EvaluationRun, methods: Sequence[Method], people: Sequence[Identity]
+) -> list[Row]:
+    """A row for each method on each degradation that has scores."""
+    rows = []
+    for name in run.degradations:
+        for method in methods:
+            scores = [found for p in people if (found := run.scores(name, method, p)) is not None]
+            rows += [Row.of(name, method.title, scores)] if scores else []
+    return rows
+
+
+def draw_grid(
+    run: EvaluationRun, degradation: str, methods: Sequence[Method], people: Sequence[Identity]
+) -> None:
+    """OUT/grid-DEGRADATION.png, as the paper's Figs. 6 and 9: a row for each person.
+
+    Columns: the reference, every method, and the original.
+    """
+    images, labels, captions = [], [], []
+    for person in people:
+        cells = [(method, run.picture(degradation, method, person)) for method in methods]
+        if not all(path.exists() for _, path in cells):
+            continue
+        pictures = [read_photo(path) for path in (person.reference, *(p for _, p in cells))]
+        images += [*(p.movedim(-1, 0) for p in pictures), person.read_original(run.size)]
+        labels += ["reference", *(method.title for method in methods), "original"]
+        scores = [run.scores(degradation, method, person) or {} for method in methods]
+        captions += [person.name, *map(caption, scores), ""]
+    if images:
+        grid = labelled_grid(images, labels, captions, columns=len(methods) + 2, cell=CELL)
+        save(grid, run.output / f"grid-{degradation}.png")
+
+
+def caption(scores: Scores) -> str:
+    values = {name: scores.get(name) for name in ("PSNR", "ID")}
+    return ", ".join(f"{name} {fixed(v, 2)}" for name, v in values.items() if v is not None)

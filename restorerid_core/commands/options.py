@@ -1,0 +1,62 @@
+"""Options that every command of the engine has."""
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..color_fix import METHODS
+from ..faces.match import BLIND
+
+DTYPES = ("auto", "fp32", "bf16", "fp16")
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """How a face is restored, and on what."""
+    from ..engine.restorer import NEGATIVE, PROMPT, Settings
+    from ..engine.schedulers import SAMPLERS
+
+    usual = Settings()
+    add = parser.add_argument
+    add("--steps", type=int, default=usual.steps, help="default: %(default)s")
+    add("--guidance", type=float, default=usual.guidance, help="default: %(default)s")
+    add("--sampler", default=usual.sampler, metavar="NAME",
+        help=f"{', '.join(SAMPLERS)}, or a scheduler class of diffusers; default: %(default)s")
+    add("--prompt", default=PROMPT, help="default: %(default)s")
+    add("--negative", default=NEGATIVE, help="negative prompt; default: %(default)s")
+    add("--size", type=int, default=usual.size, metavar="PX",
+        help="at which a face is restored; default: %(default)s")
+    add("--color-fix", choices=(*METHODS, "none"), default=usual.color_fix,
+        help="default: %(default)s")
+    add("--seed", type=int, default=usual.seed, help="default: %(default)s")
+    add("--models", action="append", default=[], type=Path, metavar="DIR",
+        help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
+    add("--dtype", choices=DTYPES, default="auto", help="default: fp16 on a GPU, else fp32")
+    add("--low-memory", action="store_true",
+        help="networks wait in main memory while they do not work; slower")  # fmt: skip
+
+
+def add_people_options(parser: argparse.ArgumentParser, degradations: Sequence[str]) -> None:
+    """What is degraded and restored where, by default with these presets; and the engine's."""
+    from ..degradation import PRESETS
+
+    add = parser.add_argument
+    add("people", type=Path, metavar="PEOPLE", help="folder with a folder for each person")
+    add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
+    add("--degradations", nargs="+", choices=PRESETS, default=list(degradations), metavar="PRESET",
+        help=f"of {', '.join(PRESETS)}; default: {' '.join(degradations)}")
+    add("--limit", type=int, metavar="N", help="only the first N people")
+    add_engine_options(parser)
+    # What `restore` asks for, and is given by the people here.
+    parser.set_defaults(
+        reference=[], id_scale=0.0, id_scale_preset=None, threshold=0.0, unmatched=BLIND,
+        faces_per_run=1,
+    )  # fmt: skip
+
+
+def engine_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that a restored portrait depends on, for JSON."""
+    names = ("size", "seed", "steps", "guidance", "sampler", "color_fix", "prompt", "negative")
+    preset = args.id_scale_preset
+    return {**{name: getattr(args, name) for name in names},
+            "id_scale_preset": preset and str(preset)}  # fmt: skip

@@ -1,0 +1,104 @@
+"""What is compared: baselines, the four configurations of the paper's Table 3, and others."""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import RestorerIDError
+from ..images import resize
+
+TRAINING_SCALE = 0.75
+"""λ of the training, taken where there is no adaptive one; the paper does not name its own."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method without weights; `apply` takes and gives (3, H, W) in [0, 1]."""
+
+    name: str
+    title: str
+    apply: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A way to use the networks.
+
+    Attributes:
+        reference: whether the face of the reference is used; without it is the base model.
+        fir: strength of the FIR-Adapter.
+        scale: λ; None is the adaptive one, by MUSIQ.
+    """
+
+    name: str
+    title: str
+    reference: bool = True
+    fir: float = 1.0
+    scale: float | None = None
+
+
+Method = Baseline | Configuration
+
+
+def needs_musiq(method: Method) -> bool:
+    return isinstance(method, Configuration) and method.reference and method.scale is None
+
+
+def smooth(image: Tensor) -> Tensor:
+    """(3, H, W) at half its size and back, bicubic: noise and blocks are averaged away."""
+    height, width = image.shape[1:]
+    return resize(resize(image[None], (height // 2, width // 2)), (height, width))[0]
+
+
+def sharpen(image: Tensor, sigma: float = 2.0, amount: float = 1.0) -> Tensor:
+    """Unsharp mask: what a Gaussian blur of `sigma` px takes from (3, H, W) is added to it."""
+    from scipy.ndimage import gaussian_filter
+
+    blurred = torch.from_numpy(gaussian_filter(image.numpy(), (0, sigma, sigma)))
+    return torch.lerp(blurred, image, 1 + amount).clamp(0, 1)
+
+
+BASELINES = (
+    Baseline("input", "degraded input", lambda image: image),
+    Baseline("bicubic", "bicubic", smooth),
+    Baseline("sharpened", "Gaussian-sharpened", sharpen),
+)
+TABLE_3 = (
+    Configuration("base", "base model", reference=False),
+    Configuration("id", "+ ID injection", fir=0.0, scale=TRAINING_SCALE),
+    Configuration("fir", "+ FIR-Adapter", scale=TRAINING_SCALE),
+    Configuration("aidsa", "+ AIDSA"),
+)
+METHODS: dict[str, Method] = {method.name: method for method in (*BASELINES, *TABLE_3)}
+
+
+def parse_method(text: str) -> Method:
+    """One of `METHODS` by its name, or a new configuration: `mine:scale=0.4,fir=0.5`.
+
+    `scale=musiq` is the adaptive λ, which is also the default; `fir` is 1 if it is not given.
+
+    Raises:
+        RestorerIDError: anything else.
+    """
+    name, _, settings = text.partition(":")
+    if text in METHODS:
+        return METHODS[text]
+    number = r"\d+\.?\d*|\.\d+"
+    parts = [part.partition("=") for part in settings.split(",") if part]
+    options = {key: value for key, _, value in parts}
+    patterns = {"scale": f"{number}|musiq", "fir": number}
+    valid = all(re.fullmatch(patterns.get(key, "-"), value) for key, value in options.items())
+    if not (options and valid and re.fullmatch(r"[\w-]+", name) and name not in METHODS):
+        raise RestorerIDError(
+            f"`methods` holds '{text}'; expected {', '.join(METHODS)}, or a configuration under "
+            "another name with an ID-scale and a FIR strength, such as mine:scale=0.4,fir=0.5."
+        )
+    scale = options.get("scale", "musiq")
+    return Configuration(
+        name, name, fir=float(options.get("fir", 1)),
+        scale=None if scale == "musiq" else float(scale),
+    )  # fmt: skip

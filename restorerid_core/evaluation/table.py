@@ -1,0 +1,163 @@
+"""Tables of metrics with confidence intervals, as Markdown, CSV and LaTeX."""
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import RestorerIDError
+from .meter import METRICS, Scores
+
+CONFIDENCE = 0.95
+NOT_MEASURED = "–"
+COLUMNS = ("degradation", "method", "metric", "mean", "half_width", "pictures")
+"""Of the CSV: one line for each value of the table."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of a metric over `pictures`; its 95 % confidence interval is ± `half_width`.
+
+    `half_width` is NaN where it is not known: of one picture, or of a published value.
+    """
+
+    value: float
+    half_width: float
+    pictures: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Mean:
+        """By Student's t-distribution, for pictures that are drawn independently."""
+        from scipy.stats import t
+
+        count = len(values)
+        if count < 2:
+            return cls(float(np.mean(values)), math.nan, count)
+        error = float(np.std(values, ddof=1)) / math.sqrt(count)
+        width = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+        return cls(float(np.mean(values)), width, count)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: a method's means on one degradation by the name of the metric."""
+
+    degradation: str
+    method: str
+    means: dict[str, Mean]
+
+    @classmethod
+    def of(cls, degradation: str, method: str, scores: Sequence[Scores]) -> Row:
+        """Means over the pictures that have a value."""
+        values = {name: [v for s in scores if (v := s.get(name)) is not None] for name in METRICS}
+        return cls(degradation, method, {n: Mean.of(found) for n, found in values.items() if found})
+
+
+def texts(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells; where a mean leaves pictures out, it says over how many it is."""
+    header = ["degradation", "method", *(f"{name} {m.arrow}" for name, m in METRICS.items())]
+    return header, [
+        [row.degradation, row.method, *(_cell(row, name) for name in METRICS)]
+        for row in rows
+    ]
+
+
+def _cell(row: Row, name: str) -> str:
+    mean = row.means.get(name)
+    if mean is None:
+        return NOT_MEASURED
+    digits = METRICS[name].digits
+    text = fixed(mean.value, digits)
+    if math.isfinite(mean.half_width):
+        text += f" ± {fixed(mean.half_width, digits)}"
+    most = max(other.pictures for other in row.means.values())
+    return text if mean.pictures == most else f"{text} ({mean.pictures} of {most})"
+
+
+def fixed(value: float, digits: int) -> str:
+    """Without a sign before zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def image_texts(scores: Sequence[Scores]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of a table of single pictures, with their mean below where there are more.
+
+    The mean leaves out what is None.
+    """
+    header = ["image", *(f"{name} {metric.arrow}" for name, metric in METRICS.items())]
+    singles = [Row.of("", "", [score]) for score in scores]
+    rows = [(str(number), row) for number, row in enumerate(singles, 1)]
+    if len(scores) > 1:
+        rows.append((f"mean of {len(scores)}", Row.of("", "", scores)))
+    return header, [[name, *(_cell(row, metric) for metric in METRICS)] for name, row in rows]
+
+
+def to_markdown(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Numbers to the right."""
+    words = len(header) - len(METRICS)
+    lines = [header, ["---"] * words + ["---:"] * len(METRICS), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def to_latex(rows: Sequence[Row]) -> str:
+    """A `tabular` that needs no package; a line between degradations."""
+    header, cells = texts(rows)
+    lines = [rf"\begin{{tabular}}{{ll{'r' * len(METRICS)}}}", r"\hline"]
+    previous = None
+    for line in [header, *cells]:
+        if line[0] != previous and previous is not None:
+            lines.append(r"\hline")
+        previous = line[0]
+        lines.append(" & ".join(map(_escaped, line)) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def _escaped(text: str) -> str:
+    special = {c: f"\\{c}" for c in "&%$#_{}"}
+    symbols = {
+        "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "λ": r"$\lambda$",
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    }  # fmt: skip
+    return "".join((special | symbols).get(c, c) for c in text)
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """A line for each value, at full precision; `read_csv` takes it back."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        for name, mean in row.means.items():
+            width = mean.half_width if math.isfinite(mean.half_width) else ""
+            writer.writerow([row.degradation, row.method, name, mean.value, width, mean.pictures])
+    return file.getvalue()
+
+
+def read_csv(path: Path) -> list[Row]:
+    """The rows of a file of `to_csv`; `half_width` and `pictures` may be empty.
+
+    Raises:
+        RestorerIDError: the file is missing or something else.
+    """
+    rows: dict[tuple[str, str], Row] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if not {*COLUMNS} <= {*(reader.fieldnames or ())}:
+                raise ValueError(f"its columns are {reader.fieldnames}")
+            for line in reader:
+                key = (line["degradation"], line["method"])
+                row = rows.setdefault(key, Row(*key, {}))
+                width, pictures = float(line["half_width"] or "nan"), int(line["pictures"] or 1)
+                row.means[line["metric"]] = Mean(float(line["mean"]), width, pictures)
+    except (OSError, TypeError, ValueError, csv.Error) as error:
+        raise RestorerIDError(
+            f"'{path}' cannot be read as a table ({error}); expected a CSV file with the columns "
+            f"{', '.join(COLUMNS)}, as `evaluate` writes it."
+        ) from error
+    return list(rows.values())

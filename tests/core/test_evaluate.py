@@ -1,0 +1,257 @@
+"""`evaluate`: its methods and files, and the whole protocol on small networks, killed once."""
+import json
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from helpers import ROOT
+from metric_weights import lpips_files, musiq_file
+from people_folder import CORE, ONE_THREAD, people_folder, run_core
+from PIL import Image
+from tiny_models import tiny_models
+from torch import Tensor
+
+from restorerid_core.commands.evaluate import usable_methods
+from restorerid_core.commands.evaluation_report import write_report
+from restorerid_core.commands.evaluation_run import EvaluationRun
+from restorerid_core.commands.files import keep_settings, read_json, write_json
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.evaluation.identities import find_identities
+from restorerid_core.evaluation.meter import Meter
+from restorerid_core.evaluation.methods import (
+    BASELINES,
+    METHODS,
+    Configuration,
+    parse_method,
+    sharpen,
+    smooth,
+)
+from restorerid_core.evaluation.table import read_csv
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """Three people who are coloured squares."""
+    folder = tmp_path / "people"
+    for number, name in enumerate(("a", "b", "c10")):
+        (folder / name).mkdir(parents=True)
+        for photo in ("gt.jpg", "ref.png"):
+            picture = Image.radial_gradient("L").convert("RGB").resize((80 + 8 * number, 80))
+            picture.save(folder / name / photo)
+    return folder
+
+
+def run_in(folder: Path, **changes: Any) -> EvaluationRun:
+    return EvaluationRun(**{
+        "output": folder, "size": 64, "seed": 3, "meter": Meter(), "degradations": ["light"],
+        **changes,
+    })  # fmt: skip
+
+
+# The set and the methods
+
+
+def test_people_are_found_in_natural_order(drawn: Path):
+    (drawn / "c9").mkdir()
+    for name in ("gt", "ref"):
+        Image.new("RGB", (70, 90)).save(drawn / "c9" / f"{name}.webp")
+    people = find_identities(drawn)
+    assert [(p.name, p.number) for p in people] == [("a", 0), ("b", 1), ("c9", 2), ("c10", 3)]
+    assert people[2].read_original(64).shape == (3, 82, 64)
+    assert people[2].as_reference().photos[0].shape == (90, 70, 3)
+
+
+def test_an_incomplete_set_is_named(drawn: Path, tmp_path: Path):
+    (drawn / "b" / "ref.png").rename(drawn / "b" / "reference.png")
+    with pytest.raises(RestorerIDError, match="b' has no picture called 'ref'"):
+        find_identities(drawn)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RestorerIDError, match="holds no folders"):
+        find_identities(tmp_path / "empty")
+
+
+def test_methods_of_ones_own():
+    assert parse_method("aidsa") is METHODS["aidsa"]
+    assert parse_method("mine:scale=0.4,fir=0.5") == Configuration("mine", "mine", True, 0.5, 0.4)
+    assert parse_method("mine:fir=.5") == Configuration("mine", "mine", True, 0.5, None)
+    assert parse_method("a-1:scale=musiq") == Configuration("a-1", "a-1")
+
+
+@pytest.mark.parametrize(
+    "text", ["other", "mine:", "mine:scale=-1", "mine:scale=a", "mine:colour=1", "id:scale=1",
+             "../x:scale=1", "mine:scale"]
+)  # fmt: skip
+def test_another_method_is_refused(text: str):
+    with pytest.raises(RestorerIDError, match=r"`methods` holds '.*'; expected input, bicubic"):
+        parse_method(text)
+
+
+def test_table_3_adds_one_part_at_a_time():
+    base, injected, fir, adaptive = (METHODS[name] for name in ("base", "id", "fir", "aidsa"))
+    assert isinstance(base, Configuration) and not base.reference
+    assert (injected.fir, injected.scale) == (0, 0.75)  # type: ignore[union-attr]
+    assert (fir.fir, fir.scale) == (1, 0.75)  # type: ignore[union-attr]
+    assert (adaptive.fir, adaptive.scale) == (1, None)  # type: ignore[union-attr]
+    assert usable_methods(list(METHODS.values()), False) == [
+        method for method in METHODS.values() if method.name != "aidsa"
+    ]
+
+
+def test_baselines_smooth_and_sharpen():
+    image = 0.5 + 0.1 * torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert smooth(image).std() < 0.7 * image.std() < 0.7 * sharpen(image).std()
+    flat = torch.full((3, 65, 67), 0.3)
+    for method in BASELINES:
+        assert torch.allclose(method.apply(flat), flat, atol=1e-6)
+
+
+# Files
+
+
+def test_results_of_other_settings_are_not_continued(tmp_path: Path):
+    keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True)
+    keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True)
+    with pytest.raises(RestorerIDError, match="holds results with steps = 50, and now it is 20"):
+        keep_settings(tmp_path, {"steps": 20, "seed": 0}, write=True)
+    keep_settings(tmp_path / "other", {"steps": 20}, write=False)
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(RestorerIDError, match="is not JSON"):
+        keep_settings(tmp_path, {}, write=True)
+
+
+def test_baselines_are_run_measured_and_tabled(drawn: Path, tmp_path: Path):
+    people = find_identities(drawn)
+    run = run_in(tmp_path / "out", degradations=["light", "heavy"])
+    run.degrade(people)
+    run.restore(BASELINES, people, networks=lambda: pytest.fail("no networks are needed"))
+    run.measure(BASELINES, people)
+    assert run.failures == []
+    markdown = write_report(run, BASELINES, people, [], 2)
+    rows = read_csv(run.output / "table.csv")
+    assert [(row.degradation, row.method) for row in rows[:3]] == [
+        ("light", method.title) for method in BASELINES
+    ]
+    assert rows[0].means["PSNR"].pictures == 3
+    assert "| light | paper: base model |" in markdown
+    assert "are missing" in (run.output / "table.md").read_text()
+    assert Image.open(run.output / "grid-heavy.png").size[0] > 5 * 256
+    assert (run.output / "table.tex").is_file()
+
+
+def test_what_is_there_is_not_made_again(drawn: Path, tmp_path: Path):
+    people = find_identities(drawn)
+    run = run_in(tmp_path / "out")
+    for _ in range(2):
+        run.degrade(people[1:])
+    kept = run.picture("light", BASELINES[0], people[1])
+    kept.write_bytes(run.picture("light", BASELINES[0], people[2]).read_bytes())
+    run.degrade(people)
+    run.restore(BASELINES, people, networks=lambda: pytest.fail("no networks are needed"))
+    assert kept.read_bytes() == run.picture("light", BASELINES[0], people[2]).read_bytes()
+    run.measure(BASELINES[:1], people[:1])
+    scores = run.picture("light", BASELINES[0], people[0]).with_suffix(".json")
+    write_json(scores, {"PSNR": 1.0, "SSIM": 1.0})
+    run.measure(BASELINES[:1], people[:1])
+    assert read_json(scores)["PSNR"] == 1
+    write_json(scores, {"PSNR": 1.0})  # by a meter that could not measure SSIM
+    run.measure(BASELINES[:1], people[:1])
+    assert read_json(scores)["SSIM"] < 1
+
+
+def test_degradations_depend_on_the_person_not_on_who_else_is_there(drawn: Path, tmp_path: Path):
+    people = find_identities(drawn)
+    several, alone = run_in(tmp_path / "1"), run_in(tmp_path / "2")
+    several.degrade(people)
+    alone.degrade(people[2:])
+    first, second = (r.picture("light", BASELINES[0], people[2]) for r in (several, alone))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_one_bad_photo_does_not_stop_the_others(drawn: Path, tmp_path: Path):
+    (drawn / "b" / "gt.jpg").write_bytes(b"no picture")
+    people = find_identities(drawn)
+    run = run_in(tmp_path / "out")
+    run.degrade(people)
+    run.measure(BASELINES[:1], people)
+    assert len(run.failures) == 1
+    assert run.failures[0].startswith("light, input, b: ") and "is not an image" in run.failures[0]
+    assert run.scores("light", BASELINES[0], people[2])
+
+
+def test_a_reference_without_a_face_is_named(drawn: Path, tmp_path: Path):
+    people = find_identities(drawn)[:1]
+    run = run_in(tmp_path / "out")
+    run.degrade(people)
+    opened: Any = SimpleNamespace(identities={})
+    run.restore([METHODS["id"]], people, networks=lambda: opened)
+    assert run.failures == [
+        "light, id, a: no face was found on the reference: use a sharp photo that shows both eyes."
+    ]
+
+
+# The whole protocol
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, faces_dir: Path) -> Path:
+    folder = tiny_models(tmp_path_factory.mktemp("models"), faces_dir)
+    lpips_files(folder / "lpips")
+    musiq_file(folder / "musiq")
+    return folder
+
+
+def read(path: Path) -> Tensor:
+    from restorerid_core.photo_files import read_photo
+
+    return read_photo(path)
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_is_taken_up_where_it_stopped(
+    models: Path, faces_dir: Path, tmp_path: Path
+):
+    people, out = people_folder(tmp_path / "people", faces_dir), tmp_path / "out"
+    command = [
+        "evaluate", str(people), "-o", str(out), "--models", str(models), "--device", "cpu",
+        "--steps", "2", "--size", "128", "--degradations", "light", "--methods", *METHODS,
+        "strong:scale=1.5,fir=0",
+    ]  # fmt: skip
+    process = subprocess.Popen([*CORE, *command], cwd=ROOT, env=ONE_THREAD,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+    deadline = time.monotonic() + 400
+    while len(list(out.glob("*/id/*.png"))) < 1 and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1].decode()
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    done = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.png")}
+    again = run_core(*command)
+    assert again.returncode == 0, again.stderr
+    assert all(path.stat().st_mtime_ns == written for path, written in done.items())
+    assert len(list(out.glob("*/*/*.png"))) == 2 * 8
+    assert not list(out.rglob(".*"))
+    check_results(out)
+    assert again.stdout.count("\n| light |") == 9
+    other = run_core(*command, "--seed", "1")
+    assert other.returncode == 1 and "holds results with seed = 0" in other.stderr
+
+
+def check_results(out: Path) -> None:
+    """Every part of the network shows, everything is measured, and the table is of the scores."""
+    pictures = {method: read(out / "light" / method / "2.png")
+                for method in ("base", "id", "fir", "aidsa", "strong")}  # fmt: skip
+    for one, other in (("base", "id"), ("id", "fir"), ("fir", "aidsa"), ("id", "strong")):
+        assert not torch.equal(pictures[one], pictures[other]), (one, other)
+    scores = [json.loads(path.read_text()) for path in sorted(out.glob("light/base/*.json"))]
+    assert [len(found) for found in scores] == [6, 6]
+    (row,) = (row for row in read_csv(out / "table.csv")
+              if (row.degradation, row.method) == ("light", "base model"))  # fmt: skip
+    for name in ("PSNR", "SSIM", "LPIPS", "MUSIQ", "ID"):
+        mean = sum(found[name] for found in scores) / 2
+        assert row.means[name].value == pytest.approx(mean)
+    assert (out / "grid-light.png").is_file() and (out / "table.tex").is_file()

@@ -1,0 +1,108 @@
+"""Tables: means with their intervals, and what is written comes back."""
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.evaluation.meter import METRICS
+from restorerid_core.evaluation.table import (
+    Mean,
+    Row,
+    image_texts,
+    read_csv,
+    texts,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+from restorerid_core.evaluation.table_picture import draw_table
+
+SCORES = [
+    {"PSNR": 20.0, "SSIM": 0.5, "LMSE": None, "ID": 0.1},
+    {"PSNR": 22.0, "SSIM": 0.6, "LMSE": 4.0, "ID": 0.2},
+    {"PSNR": 27.0, "SSIM": 0.7, "LMSE": 6.0, "ID": 0.6},
+]
+ROWS = [Row.of("light", "LQ & raw_1", SCORES), Row.of("heavy", "λ by MUSIQ", SCORES[:1])]
+
+
+def test_mean_and_interval_of_known_values():
+    mean = Mean.of([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert mean.value == 3
+    assert mean.half_width == pytest.approx(2.7764 * math.sqrt(2.5 / 5), rel=1e-4)  # t(4, 0.975)
+    assert math.isnan(Mean.of([7.0]).half_width)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    means = [Mean.of(list(sample)) for sample in rng.normal(3, 2, (4000, 6))]
+    covered = np.mean([abs(mean.value - 3) <= mean.half_width for mean in means])
+    assert covered == pytest.approx(0.95, abs=0.015)
+
+
+def test_cells_say_what_is_missing():
+    header, cells = texts(ROWS)
+    assert header[2:4] == ["PSNR ↑", "SSIM ↑"]
+    first, second = (dict(zip(METRICS, row[2:], strict=True)) for row in cells)
+    assert first["PSNR"].startswith("23.00 ± ")
+    assert first["LPIPS"] == "–"
+    assert first["LMSE"].startswith("5.00 ± ") and first["LMSE"].endswith(" (2 of 3)")
+    assert second["ID"] == "0.100"
+
+
+def test_markdown_has_a_cell_for_each_column():
+    lines = to_markdown(*texts(ROWS)).splitlines()
+    assert {line.count("|") for line in lines} == {len(METRICS) + 3}
+    assert lines[1].startswith("| --- | --- | ---: |")
+
+
+def test_single_images_and_their_mean():
+    _, cells = image_texts(SCORES)
+    assert [row[0] for row in cells] == ["1", "2", "3", "mean of 3"]
+    assert cells[0][1:3] == ["20.00", "0.500"]
+    assert cells[3][5].endswith("(2 of 3)")
+    assert len(image_texts(SCORES[:1])[1]) == 1
+
+
+def test_csv_comes_back(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_text(to_csv(ROWS), encoding="utf-8")
+    again = read_csv(path)
+    assert again[0] == ROWS[0]
+    assert to_csv(again) == to_csv(ROWS)
+
+
+HEADER = "degradation,method,metric,mean,half_width,pictures\n"
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "\0", "degradation,method\na,b\n", HEADER + "a,b,PSNR,many,,\n",
+             HEADER + "a,b\n"]
+)  # fmt: skip
+def test_another_file_is_no_table(tmp_path: Path, text: str | None):
+    path = tmp_path / "table.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(RestorerIDError, match=r"table\.csv' cannot be read as a table"):
+        read_csv(path)
+
+
+def test_latex_is_escaped_and_balanced():
+    text = to_latex(ROWS)
+    assert r"LQ \& raw\_1" in text and r"$\lambda$ by MUSIQ" in text
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.replace(r"\&", "").count("&") for line in body} == {len(METRICS) + 1}
+    assert text.count(r"\hline") == 4
+    assert text.isascii()
+
+
+def test_picture_grows_with_the_table():
+    header, cells = texts(ROWS)
+    picture = draw_table(header, cells)
+    assert picture.shape[1] == 3 * 44
+    assert draw_table(header, cells[:1]).shape[1] == 2 * 44
+    ink = (picture < 0.5).any(0)
+    assert all(ink[row * 44 : row * 44 + 40].any() for row in range(3))
+    with pytest.raises(RestorerIDError, match="the table has 400 rows"):
+        draw_table(header, cells * 200)

@@ -1,0 +1,25 @@
+"""`evaluate` and `calibrate` as a user runs them, on a folder of people from the sample photos."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers import ROOT
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+"""On a busy machine, threads that wait for each other make the networks ten times slower."""
+CORE = (sys.executable, "-W", "ignore", "-m", "restorerid_core")
+
+
+def people_folder(folder: Path, faces: Path, names: tuple[str, ...] = ("2", "4")) -> Path:
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        shutil.copy(faces / f"samples/{name}-lq1-gt.png", folder / name / "gt.png")
+        shutil.copy(faces / f"samples/{name}-ref1.png", folder / name / "ref.png")
+    return folder
+
+
+def run_core(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*CORE, *arguments], cwd=ROOT, env=ONE_THREAD, capture_output=True,
+                          text=True, timeout=600)  # fmt: skip
