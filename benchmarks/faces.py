@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from memory_of_tensors import peak_bytes
 from PIL import Image
-from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -36,18 +36,6 @@ def seconds(run: Callable[[], Any], repeats: int) -> str:
         run()
         times.append(time.perf_counter() - start)
     return f"{statistics.median(times):7.3f} s  ({min(times):.3f} to {max(times):.3f})"
-
-
-def tensor_peak(run: Callable[[], Any]) -> int:
-    """Bytes of tensors held at most at a time, beside those that were there before."""
-    with profile(
-        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
-    ) as record:
-        run()
-    profiler: Any = record.profiler
-    events = [e for e in profiler.kineto_results.events() if e.name() == "[memory]"]
-    events.sort(key=lambda event: event.start_ns())
-    return int(np.cumsum([event.nbytes() for event in events]).max())
 
 
 def process_peak(run: Callable[[], Any]) -> int:
@@ -89,7 +77,7 @@ def main() -> None:
     print("find_all   ", seconds(lambda: analyzer.find_all(picture), args.repeats))
     print("crop_faces ", seconds(lambda: crop_faces(photo, faces, [], pack), args.repeats))
     print("paste_faces", seconds(paste, args.repeats))
-    tensors = tensor_peak(paste)
+    tensors = peak_bytes(paste)
     print("memory of paste_faces in copies of the photo, the given photo included:")
     print(f"  tensors {1 + tensors / photo.nbytes:.2f}, process {1 + process / photo.nbytes:.2f}")
 

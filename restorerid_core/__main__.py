@@ -3,6 +3,7 @@ import argparse
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -11,6 +12,7 @@ import torch
 from .checkpoint import Inspection, convert, inspect
 from .commands.calibrate import add_calibrate
 from .commands.degrade import add_degrade
+from .commands.demo import add_demo
 from .commands.doctor import add_doctor
 from .commands.evaluate import add_evaluate
 from .commands.fetch import add_fetch
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="restorerid: %(message)s", level=logging.ERROR)
     logging.getLogger(__package__).setLevel(logging.INFO)
     logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         return args.run(args) or 0
     except (RestorerIDError, OSError) as error:
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(
             f"restorerid: the Python package '{error.name}' is missing; run `python -m pip install "
-            "diffusers transformers accelerate safetensors -r requirements.txt`.",
+            "-r scripts/requirements.txt`.",
             file=sys.stderr,
         )
         return 1
@@ -118,7 +121,7 @@ def _report(result: Inspection) -> str:
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     _add_convert, _add_inspect, add_restore, add_degrade, add_evaluate, add_calibrate, add_fetch,
-    add_doctor,
+    add_doctor, add_demo,
 )  # fmt: skip
 
 if __name__ == "__main__":

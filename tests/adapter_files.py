@@ -10,52 +10,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from restorerid_core.checkpoint import load_adapter
-from restorerid_core.config import (
-    ATTENTIONS,
-    ATTN_BLOCK,
-    FACE_PROJECTOR,
-    LORA_TARGETS,
-    UNET,
-    ModelConfig,
-)
+from restorerid_core.config import UNET, ModelConfig
+from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.network.adapter import Adapter
-from restorerid_core.network.face_projector import FaceProjector
 
 Weights = dict[str, Tensor]
-
-
-def scaled(width: int, **sizes: int) -> ModelConfig:
-    """Sizes for a UNet of `width` channels instead of 320."""
-    full = ModelConfig()
-    return ModelConfig(
-        resblock_channels=tuple(c * width // 320 for c in full.resblock_channels),
-        attention_channels=tuple(c * width // 320 for c in full.attention_channels),
-        **sizes,
-    )
 
 
 TINY = scaled(
     32, lq_width=32, lq_channels=32, hidden_channels=16, lora_rank=4,
     id_dim=16, clip_dim=64, id_tokens=2, projector_depth=1,
 )  # fmt: skip
-
-
-def adapter_shapes(config: ModelConfig) -> dict[str, torch.Size]:
-    """Shapes of the whole adapter by the authors' keys, from the modules and the authors' names."""
-    projector = FaceProjector(
-        config.id_dim, config.clip_dim, config.context_dim, config.id_tokens,
-        config.projector_depth, device="meta",
-    )  # fmt: skip
-    shapes = {k: v.shape for k, v in Adapter(config, device="meta").state_dict().items()}
-    shapes |= {FACE_PROJECTOR + k: v.shape for k, v in projector.state_dict().items()}
-    for name, channels in zip(ATTENTIONS, config.attention_channels, strict=True):
-        for target in LORA_TARGETS:
-            width = config.context_dim if target in ("attn2.to_k", "attn2.to_v") else channels
-            key = f"{UNET}{name}.{ATTN_BLOCK}.{target}_lora."
-            shapes[key + "down.weight"] = torch.Size((config.lora_rank, width))
-            shapes[key + "up.weight"] = torch.Size((channels, config.lora_rank))
-    return shapes
 
 
 def base_weights() -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ EXTENSION = "restorerid_under_test"
 
 def find_comfy() -> Path | None:
     """ComfyUI's folder: $COMFYUI_PATH, else custom_nodes' parent, else comfy-cli's default."""
-    candidates = [os.environ.get("COMFYUI_PATH"), ROOT.parents[1], Path.home() / "comfy/ComfyUI"]
+    candidates = [os.environ.get("COMFYUI_PATH"), ROOT.parent.parent, Path.home() / "comfy/ComfyUI"]
     for candidate in candidates:
         if candidate and (Path(candidate) / "comfy" / "model_patcher.py").is_file():
             return Path(candidate).resolve()

@@ -19,6 +19,8 @@ Size = tuple[int, int]
 class Degradation:
     """Makes degraded copies of images.
 
+    On a CPU, give PyTorch one thread and each core images of its own (a DataLoader's workers do).
+
     Args:
         config: the ranges, such as `PRESETS["light"]`.
         curves: camera response curves; see `read_curves`.

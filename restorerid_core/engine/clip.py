@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,16 @@ def unconditional_hidden(vision: Any) -> Tensor:
 @lru_cache(maxsize=1)
 def tokenizer() -> Any:
     """CLIP's byte-pair encoding, from the package openai-clip, which pyiqa needs anyway."""
-    from clip.simple_tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer()
+    # Its file alone: the package imports pkg_resources, which setuptools has from 82 on no more.
+    package = find_spec("clip")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("No module named 'clip'", name="openai-clip")
+    file = Path(package.origin).with_name("simple_tokenizer.py")
+    spec = spec_from_file_location("simple_tokenizer", file)
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SimpleTokenizer()
 
 
 @torch.inference_mode()

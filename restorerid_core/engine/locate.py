@@ -42,7 +42,8 @@ def model_roots(given: Sequence[Path] = ()) -> list[Path]:
 def comfy_folders() -> list[Path]:
     """The ComfyUIs found: $COMFYUI_PATH, the one that this package is installed in, the usual."""
     named = os.environ.get("COMFYUI_PATH")
-    usual = [Path(__file__).parents[4], Path.home() / "comfy/ComfyUI", Path.home() / "ComfyUI"]
+    above = Path(__file__).parents[2].parent.parent  # of the checkout; `parents` ends at the root
+    usual = [above, Path.home() / "comfy/ComfyUI", Path.home() / "ComfyUI"]
     places = [*([Path(named)] if named else []), *usual]
     return [place for place in places if (place / "comfy" / "model_patcher.py").is_file()]
 

@@ -1,4 +1,6 @@
 """Face detection (SCRFD) and identity embeddings (ArcFace) with insightface's models."""
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +10,7 @@ import numpy as np
 
 from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, align_face
-from .onnx_models import available_providers, input_size, open_model
+from .onnx_models import Detector, Recognizer, available_providers, input_size, open_model
 from .packs import FacePack
 from .views import View, tile_views, turned_view, whole_view
 
@@ -63,18 +65,30 @@ class FaceAnalyzer:
     """Finds and describes the faces of a photo.
 
     Args:
-        pack: the two model files.
-        providers: onnxruntime's execution providers, preferred first.
-
-    Raises:
-        RestorerIDError: insightface is missing, or a file is not what it should be.
+        detector: insightface's SCRFD, or what stands in for it.
+        recognizer: insightface's ArcFace, or what stands in for it.
+        size: (width, height) at which the detector sees a photo.
+        name: of the recogniser, for messages.
     """
 
-    def __init__(self, pack: FacePack, providers: Sequence[str]):
-        self.recognizer_file = pack.recognizer
-        self.detector = open_model(pack.detector, "detection", providers)
-        self.recognizer = open_model(pack.recognizer, "recognition", providers)
-        self.size = input_size(self.detector)
+    def __init__(
+        self, detector: Detector, recognizer: Recognizer, size: tuple[int, int], name: str
+    ):
+        self.detector = detector
+        self.recognizer = recognizer
+        self.size = size
+        self.name = name
+
+    @classmethod
+    def open(cls, pack: FacePack, providers: Sequence[str]) -> FaceAnalyzer:
+        """With the models of two files on onnxruntime's execution providers, preferred first.
+
+        Raises:
+            RestorerIDError: insightface is missing, or a file is not what it should be.
+        """
+        detector = open_model(pack.detector, "detection", providers)
+        recognizer = open_model(pack.recognizer, "recognition", providers)
+        return cls(detector, recognizer, input_size(detector), str(pack.recognizer))
 
     def analyze(self, photo: np.ndarray) -> list[DetectedFace]:
         """The faces of a portrait, (H, W, 3) uint8 BGR, highest score first; none gives []."""
@@ -109,7 +123,7 @@ class FaceAnalyzer:
         embedding = self.recognizer.get_feat(crop).ravel()
         if embedding.size != EMBEDDING_DIM:
             raise RestorerIDError(
-                f"the face recognition model {self.recognizer_file} gives {embedding.size} numbers "
+                f"the face recognition model {self.name} gives {embedding.size} numbers "
                 f"for a face, expected {EMBEDDING_DIM}: use w600k_r50.onnx of buffalo_l."
             )
         norm = float(np.linalg.norm(embedding))
@@ -148,4 +162,4 @@ def _without_doubles(found: Iterable[Detection]) -> list[Detection]:
 @lru_cache(maxsize=1)
 def load_analyzer(pack: FacePack) -> FaceAnalyzer:
     """A `FaceAnalyzer` on the best device, kept until another one is asked for."""
-    return FaceAnalyzer(pack, available_providers())
+    return FaceAnalyzer.open(pack, available_providers())

@@ -1,13 +1,33 @@
 """insightface's models on onnxruntime."""
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from ..errors import RestorerIDError
 
 PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
 # The release ran its detector at this size; landmarks, and so crop and embedding, depend on it.
 DETECTOR_SIZE = (512, 512)
+
+
+class Detector(Protocol):
+    """Finds faces, as insightface's SCRFD does."""
+
+    def detect(
+        self, img: np.ndarray, input_size: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes with scores (n, 5) and landmarks (n, 5, 2) of an (H, W, 3) uint8 BGR picture."""
+        ...
+
+
+class Recognizer(Protocol):
+    """Tells whose face it is, as insightface's ArcFace does."""
+
+    def get_feat(self, imgs: np.ndarray) -> np.ndarray:
+        """512 numbers of an aligned face, (112, 112, 3) uint8 BGR."""
+        ...
 
 
 def available_providers() -> tuple[str, ...]:

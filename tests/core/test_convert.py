@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapter_files import TINY, adapter_shapes, base_weights, full_weights, lightning
+from adapter_files import TINY, base_weights, full_weights, lightning
 from helpers import ROOT
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -17,6 +17,7 @@ from torch import Tensor
 from restorerid_core.__main__ import main
 from restorerid_core.checkpoint import conversion, convert, load_adapter, tensors
 from restorerid_core.config import UNET
+from restorerid_core.demo.adapter_shapes import adapter_shapes
 from restorerid_core.errors import RestorerIDError
 
 Weights = dict[str, Tensor]

@@ -15,7 +15,7 @@ from restorerid_core.photo_files import read_photo
 @pytest.fixture(scope="module")
 def samples(faces_dir: Path) -> list[tuple[Tensor, Tensor]]:
     """Originals and their own LQ, (3, 512, 512) each."""
-    paths = [faces_dir / "samples" / f"{n}-lq1" for n in (2, 4, 6, 8, 11)]
+    paths = [faces_dir / "samples" / f"{n}-lq1" for n in (4, 8, 11)]
     return [
         (read_photo(Path(f"{path}-gt.png")).movedim(-1, 0),
          read_photo(Path(f"{path}.png")).movedim(-1, 0))
@@ -35,7 +35,7 @@ def test_the_samples_own_lq_is_as_sharp_as_degraded_copies_of_their_originals(
 ):
     light, heavy = (
         np.array([
-            [sharpness(Degradation(PRESETS[preset])(gt[None], seed)[0]) for seed in range(4)]
+            [sharpness(Degradation(PRESETS[preset])(gt[None], seed)[0]) for seed in range(2)]
             for gt, _ in samples
         ])
         for preset in ("light", "heavy")
@@ -54,7 +54,7 @@ def test_light_copies_are_more_alike_than_heavy_ones(
     for original, _ in samples:
         face = analyzer.analyze(photo_from_image(original))[0]
         for preset, found in cosines.items():
-            for seed in range(3):
+            for seed in range(2):
                 copy = Degradation(PRESETS[preset])(original[None], seed)[0]
                 crop = align_face(photo_from_image(copy), face.landmarks, 112)
                 embedding = analyzer.recognizer.get_feat(crop).ravel()

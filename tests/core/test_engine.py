@@ -1,18 +1,18 @@
 """The engine on diffusers equals the released network, and leaves a UNet as it found it."""
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from adapter_files import adapter_shapes, scaled
 from engine_networks import attached, build_adapter, build_unet, golden_conditions, plain
 from helpers import Golden, relative_error, seeded_state_dict
 from torch import Tensor
 
 from restorerid_core.conditioning import FaceIdentity, LQCondition
+from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.engine.attachment import Attachment
 from restorerid_core.engine.sampling import Conditions, Denoiser, sample_released, sample_with
 from restorerid_core.engine.schedulers import SHORT, make_scheduler
@@ -44,7 +44,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
 
 
 @pytest.fixture
-def network(request: pytest.FixtureRequest) -> Any:
+def network(request: pytest.FixtureRequest) -> Callable[[str], Network]:
     return lambda tag: request.getfixturevalue(tag.split(".")[0])
 
 
@@ -67,7 +67,7 @@ def both_halves(network: Network, conditions: Conditions, x: Tensor, timestep: i
     ],
 )
 def test_one_call_equals_the_released_network(
-    golden: Any, network: Any, record_property: Any,
+    golden: Any, network: Callable[[str], Network], record_property: Any,
     tag: str, height: int, width: int, timestep: int, scale: float,
 ) -> None:  # fmt: skip
     g: Golden = golden(tag.split(".")[0])
@@ -104,7 +104,7 @@ def test_the_plain_form_equals_the_released_network(
     ("tag", "size"), [("tiny.base", 16), pytest.param("full.base", 32, marks=pytest.mark.slow)]
 )
 def test_without_a_face_it_is_the_base_model(
-    golden: Any, network: Any, record_property: Any, tag: str, size: int
+    golden: Any, network: Callable[[str], Network], record_property: Any, tag: str, size: int
 ) -> None:
     g: Golden = golden("base_and_training")
     conditions = golden_conditions(g, tag, size, size, 1.0, tokens=77)
@@ -125,7 +125,7 @@ def test_without_a_face_it_is_the_base_model(
     ],
 )
 def test_a_run_equals_the_released_sampler(
-    golden: Any, network: Any, record_property: Any,
+    golden: Any, network: Callable[[str], Network], record_property: Any,
     tag: str, height: int, width: int, steps: int, guidance: float, scale: float,
 ) -> None:  # fmt: skip
     g: Golden = golden(tag.split(".")[0])

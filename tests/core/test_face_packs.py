@@ -80,20 +80,20 @@ def test_model_that_does_not_run_is_named(tmp_path: Path):
     broken = tmp_path / "det.onnx"
     broken.write_bytes(b"no network")
     with pytest.raises(RestorerIDError, match=r"detection model .*det\.onnx could not be opened"):
-        FaceAnalyzer(FacePack(broken, broken), ["CPUExecutionProvider"])
+        FaceAnalyzer.open(FacePack(broken, broken), ["CPUExecutionProvider"])
 
 
 def test_model_of_another_task_is_named(faces_dir: Path):
     recognizer = faces_dir / "models" / "recognition_512.onnx"
     with pytest.raises(RestorerIDError) as error:
-        FaceAnalyzer(FacePack(recognizer, recognizer), ["CPUExecutionProvider"])
+        FaceAnalyzer.open(FacePack(recognizer, recognizer), ["CPUExecutionProvider"])
     assert "recognition_512.onnx is a recognition model, expected a detection" in str(error.value)
 
 
 def test_recognition_of_another_width_is_named(tmp_path: Path, faces_dir: Path, read_photo):
     narrow = tmp_path / "narrow.onnx"
     save_network(narrow, width=128)
-    analyzer = FaceAnalyzer(
+    analyzer = FaceAnalyzer.open(
         FacePack(faces_dir / "models" / "det_2.5g.onnx", narrow), ["CPUExecutionProvider"]
     )
     with pytest.raises(RestorerIDError, match=r"narrow\.onnx gives 128 numbers .* expected 512"):

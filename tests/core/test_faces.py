@@ -69,7 +69,8 @@ def test_analyze_equals_insightface(analyzer: FaceAnalyzer, read_photo):
     photo = read_photo("samples/2-ref1.png")
     boxes, landmarks = analyzer.detector.detect(photo)
     reference: Any = Face(bbox=boxes[0, :4], kps=landmarks[0])
-    analyzer.recognizer.get(photo, reference)
+    recognizer: Any = analyzer.recognizer
+    recognizer.get(photo, reference)
     (face,) = analyzer.analyze(photo)
     assert np.allclose(face.bbox, boxes[0, :4], atol=1e-3)
     assert np.allclose(face.landmarks, landmarks[0], atol=1e-3)
@@ -88,7 +89,7 @@ def test_a_detector_of_any_input_runs_at_the_size_of_the_release(
         network.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     onnx.save(network, tmp_path / "det.onnx")
     pack = FacePack(tmp_path / "det.onnx", pack.recognizer)
-    analyzer = FaceAnalyzer(pack, ("CPUExecutionProvider",))
+    analyzer = FaceAnalyzer.open(pack, ("CPUExecutionProvider",))
     assert analyzer.size == (512, 512)
     assert len(analyzer.analyze(read_photo("samples/2-ref1.png"))) == 1
 

@@ -12,7 +12,6 @@ from adapter_files import (
     WRITERS,
     Touch,
     Weights,
-    adapter_shapes,
     full_weights,
     lightning,
     refusal,
@@ -22,6 +21,7 @@ from adapter_files import (
 
 from restorerid_core.checkpoint import inspect, load_adapter
 from restorerid_core.config import UNET
+from restorerid_core.demo.adapter_shapes import adapter_shapes
 from restorerid_core.errors import RestorerIDError
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"

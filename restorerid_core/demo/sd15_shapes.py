@@ -3,9 +3,11 @@ from collections.abc import Iterator
 
 from torch import Size
 
+from ..config import UNET
+
 TEXT = 768
 MULTIPLIERS = (1, 2, 4, 4)
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
+VAE = "first_stage_model."
 
 
 def unet_shapes(width: int = 320) -> dict[str, Size]:
@@ -14,6 +16,7 @@ def unet_shapes(width: int = 320) -> dict[str, Size]:
 
 
 def vae_shapes(width: int = 128) -> dict[str, Size]:
+    """As `unet_shapes`, of the autoencoder."""
     return {VAE + key: Size(shape) for key, shape in _vae(width)}
 
 

@@ -1,0 +1,110 @@
+"""An environment of its own for this checkout, outside of it; needs the standard library only."""
+import importlib.util
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# Up to here and in its syntax this file suits any Python 3.6, so that the sentence is seen.
+if sys.version_info < (3, 10):  # noqa: UP036
+    sys.exit(
+        "restorerid: this is Python {}.{}, expected 3.10 or newer: run the command with a newer "
+        "Python, such as python3.12.".format(*sys.version_info)
+    )
+
+ROOT = Path(__file__).resolve().parents[1]
+OVERRIDES = ROOT / "scripts" / "overrides.txt"
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Each byte with its bits in reverse order."""
+
+
+class SetupError(Exception):
+    """One sentence for the user: what is missing and what to do."""
+
+
+def environment(requirements: Sequence[Path]) -> Path:
+    """The Python that has the packages of these requirement files; quick when it was made before.
+
+    Raises:
+        SetupError: the environment cannot be made, or a package cannot be installed.
+    """
+    venv = cache_folder() / venv_name(requirements)
+    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not (venv / "ready").is_file():
+        print(f"Making the environment {venv} ...", flush=True)
+        _make(venv, python)
+        _install(python, requirements)
+        (venv / "ready").touch()
+    return python
+
+
+def cache_folder() -> Path:
+    """$RESTORERID_CACHE, else ~/.cache/restorerid."""
+    return Path(os.environ.get("RESTORERID_CACHE") or Path.home() / ".cache" / "restorerid")
+
+
+def venv_name(requirements: Sequence[Path]) -> str:
+    """Another one for each version of Python and each content of the requirement files."""
+    content = b"".join(path.read_bytes() for path in requirements)
+    return f"venv-{sys.version_info[0]}.{sys.version_info[1]}-{cksum(content)}"
+
+
+def cksum(content: bytes) -> int:
+    """The checksum of POSIX `cksum`: CRC-32 from the highest bit on, then the length (IEEE 1003.1).
+
+    zlib has the same CRC from the lowest bit on.
+    """
+    length = len(content).to_bytes((len(content).bit_length() + 7) // 8, "little")
+    crc = zlib.crc32((content + length).translate(MIRRORED), 0xFFFFFFFF)
+    return int(f"{crc:032b}"[::-1], 2)
+
+
+def run(*command: object) -> int:
+    """Runs a command to its end and returns its exit status."""
+    process = subprocess.Popen([str(part) for part in command])
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the command got it too, and ends in its own way
+            continue
+
+
+def main(script: Callable[[list[str]], int]) -> int:
+    """Runs a script with the command line's arguments; its exit status, 1 after a SetupError."""
+    try:
+        return script(sys.argv[1:])
+    except (SetupError, OSError) as error:
+        print(f"restorerid: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _make(venv: Path, python: Path) -> None:
+    missing = [name for name in ("venv", "ensurepip") if not importlib.util.find_spec(name)]
+    if missing or run(sys.executable, "-m", "venv", "--clear", venv):
+        raise SetupError(
+            f"{sys.executable} cannot make an environment in {venv}"
+            + (f" because its module {missing[0]} is missing" if missing else "")
+            + "; expected Python's venv and ensurepip: install them (on Debian and Ubuntu `apt "
+            "install python3-venv`), or take a Python from python.org."
+        )
+    if run(python, "-m", "pip", "install", "-qq", "--upgrade", "pip", "uv"):
+        raise SetupError(
+            "pip and uv could not be installed, most likely because the package index cannot be "
+            "reached: check the network and PIP_INDEX_URL, and run this again."
+        )
+
+
+def _install(python: Path, requirements: Sequence[Path]) -> None:
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    files = [f"--requirements={path}" for path in requirements]
+    install = ["-m", "uv", "pip", "install", *quiet, "--python", python, "--override", OVERRIDES]
+    if run(python, *install, *files):
+        raise SetupError(
+            "not all packages could be installed (the lines above say which): check the network, "
+            "UV_DEFAULT_INDEX if you use an index of your own, and the free space on the disk, and "
+            "run this again."
+        )

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Sets everything up and runs ruff, pyright and all tests; needs only Python 3.10 or newer.
+
+    python3 scripts/test.py -m "not slow"
+
+Arguments go to pytest. With a ComfyUI, its packages are part of the environment.
+"""
+import os
+import sys
+from pathlib import Path
+
+from environment import ROOT, environment, main, run
+
+REQUIREMENTS = (ROOT / "tests" / "requirements.txt", ROOT / "requirements.txt")
+
+
+def test(arguments: list[str]) -> int:
+    """Runs the checks, up to the first that fails; returns its exit status."""
+    os.chdir(ROOT)
+    python = environment([*REQUIREMENTS, *comfy_requirements()])
+    return (
+        run(python, "-m", "ruff", "check", ".")
+        or run(python, "-m", "pyright", "--pythonpath", python)
+        or run(python, "-m", "pytest", *arguments)
+    )
+
+
+def comfy_requirements() -> list[Path]:
+    """Those of the first ComfyUI in the places where tests/conftest.py looks, in its order."""
+    named = os.environ.get("COMFYUI_PATH")
+    usual = [ROOT.parent.parent, Path.home() / "comfy" / "ComfyUI"]
+    for place in [*([Path(named)] if named else []), *usual]:
+        if (place / "comfy" / "model_patcher.py").is_file():
+            return [place / "requirements.txt"]
+    return []
+
+
+if __name__ == "__main__":
+    sys.exit(main(test))

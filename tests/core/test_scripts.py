@@ -1,0 +1,202 @@
+"""The two scripts that set everything up: the environment's name, what is told, exit statuses."""
+import ast
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from helpers import ROOT
+
+SCRIPTS = ROOT / "scripts"
+STUB = """
+import os, sys
+print(*sys.argv[1:], flush=True)
+sys.exit(int(os.environ.get("EXIT_" + sys.argv[1].upper(), 0)))
+"""
+"""In place of the core: says its arguments and ends with the status $EXIT_<COMMAND>."""
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """scripts/environment.py with a cache of its own; commands are only noted in `commands`."""
+    functions = runpy.run_path(str(SCRIPTS / "environment.py"))
+    found = functions["environment"].__globals__
+    commands: list[list[str]] = []
+
+    def run(*command: object) -> int:
+        commands.append([str(part) for part in command])
+        if "venv" in command:
+            Path(str(command[-1])).mkdir(parents=True, exist_ok=True)
+        return 0
+
+    found["run"] = run
+    monkeypatch.setenv("RESTORERID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    return SimpleNamespace(globals=found, commands=commands, **functions)
+
+
+@pytest.fixture
+def requirements(tmp_path: Path) -> list[Path]:
+    files = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for file in files:
+        file.write_text(f"{file.stem}>=1\n")
+    return files
+
+
+@pytest.fixture
+def restore(tmp_path: Path) -> Command:
+    """scripts/restore.py on this Python as its environment, with the stub as the core."""
+    found = runpy.run_path(str(SCRIPTS / "environment.py"))
+    files = [SCRIPTS / "requirements.txt", ROOT / "requirements.txt"]
+    venv = tmp_path / "cache" / found["venv_name"](files)
+    (venv / "bin").mkdir(parents=True)
+    (venv / "ready").touch()
+    (venv / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "restorerid_core").mkdir()
+    (tmp_path / "restorerid_core" / "__init__.py").touch()
+    (tmp_path / "restorerid_core" / "__main__.py").write_text(STUB)
+
+    def run(*arguments: str, **status: int) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "RESTORERID_CACHE": str(tmp_path / "cache")}
+        env |= {f"EXIT_{name.upper()}": str(value) for name, value in status.items()}
+        command = [sys.executable, str(SCRIPTS / "restore.py"), *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+        )
+
+    return run
+
+
+def without_pip_settings() -> dict[str, str]:
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
+    return {**env, "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
+
+
+# The environment
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [(b"", 4294967295), (b"a", 1220704766), (b"a" * 300, 1664553091)]
+)
+def test_checksum_is_that_of_posix_cksum(environment: Any, content: bytes, expected: int):
+    assert environment.cksum(content) == expected
+
+
+def test_each_python_and_each_content_has_an_environment(
+    environment: Any, requirements: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    first = environment.venv_name(requirements)
+    assert first.startswith(f"venv-{sys.version_info[0]}.{sys.version_info[1]}-")
+    assert environment.venv_name(requirements) == first
+    requirements[1].write_text("b>=2\n")
+    changed = environment.venv_name(requirements)
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0))
+    assert len({first, changed, environment.venv_name(requirements)}) == 3
+
+
+def test_made_once(environment: Any, requirements: list[Path], tmp_path: Path):
+    python = environment.environment(requirements)
+    venv = tmp_path / "cache" / environment.venv_name(requirements)
+    commands = environment.commands
+    assert [command[2] for command in commands] == ["venv", "pip", "uv"]
+    assert python.is_relative_to(venv)
+    assert [f"--requirements={file}" for file in requirements] == commands[-1][-2:]
+    assert environment.environment(requirements) == python
+    assert len(commands) == 3
+
+
+@pytest.mark.parametrize(
+    ("failing", "sentence"),
+    [
+        ("venv", "apt install python3-venv"),
+        ("pip", "package index cannot be reached: check the network"),
+        ("uv", "not all packages could be installed"),
+    ],
+)
+def test_a_failed_step_is_told_and_done_again(
+    environment: Any, requirements: list[Path], failing: str, sentence: str
+):
+    works = environment.globals["run"]
+    environment.globals["run"] = lambda *c: 1 if c[2] == failing else works(*c)
+    with pytest.raises(environment.SetupError, match=sentence):
+        environment.environment(requirements)
+    environment.globals["run"] = works
+    environment.commands.clear()
+    environment.environment(requirements)
+    assert len(environment.commands) == 3
+
+
+def test_a_python_without_ensurepip_is_told(
+    environment: Any, requirements: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "ensurepip")
+    with pytest.raises(environment.SetupError, match="because its module ensurepip is missing"):
+        environment.environment(requirements)
+    assert environment.commands == []
+
+
+@pytest.mark.parametrize("script", ["restore", "test"])
+def test_an_old_python_is_told(script: str):
+    old = f"import runpy, sys; sys.version_info = (3, 9, 2); sys.path.insert(0, {str(SCRIPTS)!r});"
+    old += f"runpy.run_path({str(SCRIPTS / script)!r} + '.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "this is Python 3.9, expected 3.10 or newer" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["environment", "restore", "test"])
+def test_an_old_python_can_read_the_scripts(script: str):
+    ast.parse((SCRIPTS / f"{script}.py").read_text("utf-8"), feature_version=(3, 6))
+
+
+@pytest.mark.slow
+def test_an_unreachable_package_index_is_told(tmp_path: Path):
+    env = without_pip_settings() | {"RESTORERID_CACHE": str(tmp_path)}
+    env["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple"
+    command = [sys.executable, str(SCRIPTS / "restore.py")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "restorerid: pip and uv could not be installed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*/ready"))
+
+
+# restore.py
+
+
+def test_photos_are_restored_when_the_weights_are_here(restore: Command):
+    done = restore("a b.jpg", "-o", "out", "--models", "m", "--models=n")
+    lines = ["fetch --models=m --models=n", "restore a b.jpg -o out --models m --models=n"]
+    assert done.stdout.splitlines() == lines
+    assert (done.returncode, done.stderr) == (0, "")
+    assert restore("a.jpg", "-o", "out", restore=1).returncode == 1
+
+
+@pytest.mark.parametrize("fetch", [0, 1, 3])
+def test_without_photos_the_demonstration_runs(restore: Command, fetch: int):
+    done = restore(fetch=fetch)
+    assert done.stdout.splitlines() == ["fetch", "demo"]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert restore(fetch=fetch, demo=1).returncode == 1
+
+
+@pytest.mark.parametrize("fetch", [1, 3])
+def test_photos_without_weights_are_told_and_fail(restore: Command, fetch: int):
+    done = restore("a.jpg", "-o", "out", fetch=fetch)
+    assert done.stdout.splitlines() == ["fetch", "demo"]
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "your photos were not touched" in done.stderr
+
+
+def test_an_interrupted_download_ends_it_and_help_starts_none(restore: Command):
+    done = restore("a.jpg", "-o", "out", fetch=130)
+    assert (done.stdout.splitlines(), done.returncode) == (["fetch"], 130)
+    assert restore("--help").stdout.splitlines() == ["restore --help"]
