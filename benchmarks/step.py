@@ -1,6 +1,8 @@
 """The cost of one guided step: bare SD-1.5, the plain form of the network, and the fused one.
 
 `python benchmarks/step.py [--host comfyui|engine] [--sizes 256 512] [--seeds 1 4] [--pairs 7]`
+
+With `--pairs 0` no time is taken, which leaves FLOPs and memory.
 """
 from __future__ import annotations
 
@@ -27,6 +29,7 @@ from restorerid_core.network.fusing import fuse
 from restorerid_core.plain_conditioning import PlainConditioning
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+FORMS = ("plain", "fused", "constant")
 Call = Callable[[], Tensor]
 
 
@@ -83,7 +86,7 @@ def calls(
         "bare": lambda: host.bare(x, t, texts),
         "plain": plain,
         "fused": fused(nets.fused),
-        "fused, constant FIR": fused(nets.constant),
+        "constant": fused(nets.constant),
     }
 
 
@@ -108,6 +111,8 @@ def seconds(call: Call) -> float:
 def paired(forms: dict[str, Call], pairs: int, label: str) -> dict[str, list[float]]:
     """Times of each form, taken in turn; the first round is not counted."""
     times: dict[str, list[float]] = {name: [] for name in forms}
+    if not pairs:
+        return times
     for round_ in tqdm(range(pairs + 1), desc=label):
         for name, call in forms.items():
             taken = seconds(call)
@@ -117,20 +122,24 @@ def paired(forms: dict[str, Call], pairs: int, label: str) -> dict[str, list[flo
 
 
 def rows(
-    host: Host, nets: Networks, size: int, seeds: int, pairs: int, like: dict[str, Any]
+    forms: dict[str, Call], size: int, seeds: int, pairs: int, device: torch.device
 ) -> list[str]:
     """Lines of the table for one setting."""
-    forms = calls(host, nets, size, seeds, like)
     work = {name: flops(call) for name, call in forms.items()}
-    peak = {name: peak_bytes(call, like["device"]) for name, call in forms.items()}
+    peak = {name: peak_bytes(call, device) for name, call in forms.items()}
     times = paired(forms, pairs, f"{size} px, {seeds} seed(s)")
     lines = []
     for name, taken in times.items():
         ratios = sorted(a / b for a, b in zip(taken, times["bare"], strict=True))
+        time_cells = "- | -"
+        if ratios:
+            time_cells = (
+                f"{statistics.median(taken):.3f} | {statistics.median(ratios):.3f} "
+                f"({ratios[0]:.3f} to {ratios[-1]:.3f})"
+            )
         lines.append(
             f"| {size} | {seeds} | {name} | {work[name] / 1e9:,.0f} | "
-            f"{work[name] / work['bare']:.3f} | {statistics.median(taken):.3f} | "
-            f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}) | "
+            f"{work[name] / work['bare']:.3f} | {time_cells} | "
             f"{(peak[name] - peak['bare']) / 2**20:,.0f} |"
         )
     return lines
@@ -142,6 +151,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--forms", nargs="+", default=FORMS, choices=FORMS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=DTYPES)
     args = parser.parse_args()
@@ -159,7 +169,10 @@ def main() -> None:
         for size in args.sizes:
             for seeds in args.seeds:
                 like = {"device": device, "dtype": dtype}
-                print("\n".join(rows(host, nets, size, seeds, args.pairs, like)), flush=True)
+                forms = calls(host, nets, size, seeds, like)
+                forms = {name: forms[name] for name in ("bare", *args.forms)}
+                lines = rows(forms, size, seeds, args.pairs, device)
+                print("\n".join(lines), flush=True)
 
 
 if __name__ == "__main__":

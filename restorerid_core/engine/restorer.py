@@ -74,6 +74,8 @@ class Restorer:
         base.vae.use_tiling = low_memory
         for network in (base.unet, networks.adapter, base.vae):
             network.to("cpu" if low_memory else device)
+            if device.type == "cuda":  # the layout that its half-precision convolutions work in
+                network.to(memory_format=torch.channels_last)
 
     def close(self) -> None:
         """The UNet as it was."""

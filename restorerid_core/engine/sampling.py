@@ -110,7 +110,9 @@ def sample_released(
         (B, 4, h, w), the latent (scaled by 0.18215 as the network sees it).
     """
     sigmas = schedule.sigmas.to(noise.device)
-    timesteps = torch.tensor(schedule.network_timesteps, dtype=torch.float32)
+    timesteps = torch.tensor(
+        schedule.network_timesteps, dtype=torch.float32, device=noise.device
+    )
     x = noise * (1 + sigmas[0] ** 2).sqrt()
     for i in range(len(sigmas) - 1):
         eps = denoiser(x / (1 + sigmas[i] ** 2).sqrt(), timesteps[i : i + 1])

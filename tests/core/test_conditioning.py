@@ -82,6 +82,19 @@ def test_equals_the_plain_form(
     assert max(errors) < 3e-6
 
 
+@torch.inference_mode()
+def test_channels_last(weights: Weights, adapter: FusedAdapter):
+    """The layout of the engine's networks on CUDA."""
+    last = fused(CONFIG, weights).to(memory_format=torch.channels_last)
+    latent, tokens = Golden.input("lq", 1, 4, 16, 16), Golden.input("tokens", 2, 4, 768)
+    steps = [StepConditioning(a, latent, T, a.compose(tokens)) for a in (last, adapter)]
+    for block in range(len(RESBLOCKS)):
+        x = features(block, 2, 16, 16)
+        turned = x.to(memory_format=torch.channels_last)
+        assert close(steps[0].spade(block, turned), steps[1].spade(block, x))
+        assert close(steps[0].fir(block, turned), steps[1].fir(block, x))
+
+
 def test_tokens_of_several_references(weights: Weights, adapter: FusedAdapter):
     """Their tokens lie side by side: 12 of 3 photos."""
     latent, tokens = Golden.input("lq", 1, 4, 16, 16), Golden.input("tokens", 1, 12, 768)
