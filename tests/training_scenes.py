@@ -86,10 +86,10 @@ class BlockVAE:
 
 
 def tiny_config(folder: Path, **changes: Any) -> TrainingConfig:
-    """Four steps of two photos of 64 px, without reading processes and pictures."""
+    """Four steps of two photos of 128 px, without reading processes and pictures."""
     settings: dict[str, Any] = {
         "data": folder / "data", "output": folder / "out", "base": folder / "base",
-        "size": 64, "iterations": 4, "batch": 2, "workers": 0, "log_every": 1, "save_every": 2,
+        "size": 128, "iterations": 4, "batch": 2, "workers": 0, "log_every": 1, "save_every": 2,
         "sample_every": 0, "learning_rate": 1e-3,
     }  # fmt: skip
     return TrainingConfig(**{**settings, **changes})

@@ -24,7 +24,7 @@ class RunConfig:
     output: Path
     """Folder for checkpoints, logs, samples and the product; a run goes on from what is in it."""
     size: int = 512
-    """Side of the photos, px; a multiple of 64."""
+    """Side of the photos, px; a multiple of 64 from 128 on."""
 
     iterations: int = 60_000
     """Steps of the optimiser."""
@@ -89,5 +89,5 @@ RANGES: tuple[Range, ...] = (
     *at_least(0, "weight_decay", "clip_norm", "seed", "workers", "sample_every"),
     ("learning_rate", "more than 0", lambda value: value > 0),
     ("ema", "0, or a decay below 1 such as 0.999", lambda value: 0 <= value < 1),
-    ("size", "a multiple of 64 from 64 on", lambda value: value > 0 and value % 64 == 0),
+    ("size", "a multiple of 64 from 128 on", lambda value: value >= 128 and value % 64 == 0),
 )  # fmt: skip

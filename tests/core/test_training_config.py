@@ -60,7 +60,7 @@ lora_rank = 4
         ({"adapter": 3}, "`adapter` is 3; expected a table of settings"),
         ({"precision": "fp8"}, "`precision` is 'fp8'; expected one of no, bf16, fp16"),
         ({"batch": 0}, "`batch` is 0; expected 1 or more"),
-        ({"size": 500}, "`size` is 500; expected a multiple of 64"),
+        ({"size": 500}, "`size` is 500; expected a multiple of 64 from 128 on"),
         ({"drop_lq": 5}, "`drop_lq` is 5.0; expected a share"),
         ({"learning_rate": float("nan")}, "`learning_rate` is nan; expected more than 0"),
         ({"ema": 1}, "`ema` is 1.0; expected 0, or a decay below 1"),

@@ -26,8 +26,8 @@ class Little(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.layers = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 8))
-        self.frozen = nn.Parameter(torch.ones(8), requires_grad=False)
+            self.layers = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16))
+        self.frozen = nn.Parameter(torch.ones(16), requires_grad=False)
 
     def forward(self, samples: Mapping[str, Tensor]) -> Tensor:
         noise = samples["noise"]
@@ -40,7 +40,7 @@ def open_run(config: TrainingConfig, prepare: Prepare = lambda samples: samples)
 
 def go(config: TrainingConfig, prepare: Prepare = lambda samples: samples) -> Run:
     run = open_run(config, prepare)
-    run.go(Stream(Photos(64), config, False))
+    run.go(Stream(Photos(128), config, False))
     return run
 
 
@@ -72,7 +72,7 @@ def test_a_killed_run_ends_in_the_same_weights(tmp_path: Path, accumulation: int
         go(config, killed_after(5 * accumulation))
     resumed = open_run(config)
     assert resumed.step == 4  # the checkpoint before
-    resumed.go(Stream(Photos(64), config, False))
+    resumed.go(Stream(Photos(128), config, False))
     assert torch.equal(weights(resumed), weights(whole))
     for run in (whole, resumed):
         before = weights(run)
@@ -100,7 +100,7 @@ def first_gradient(config: TrainingConfig) -> Tensor:
         step()
 
     run.optimizer.step = observed
-    run.go(Stream(Photos(64), config, False))
+    run.go(Stream(Photos(128), config, False))
     return found[0]
 
 
@@ -132,7 +132,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(RestorerIDError, match=r"The loss of step 3 is not finite \(nan"):
         go(config, spoil)
     batch = torch.load(config.output / "not-finite-2-0.pt", weights_only=True)
-    stream = Stream(Photos(64), config, False)
+    stream = Stream(Photos(128), config, False)
     assert torch.equal(batch["noise"], torch.stack([stream[n]["noise"] for n in (4, 5)]))
     resumed = open_run(config)
     assert resumed.step == 2
@@ -161,7 +161,7 @@ def test_loss_curve_and_pictures(tmp_path: Path) -> None:
     event = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     config = tiny_config(tmp_path, iterations=4, log_every=2, sample_every=3)
     run = open_run(config)
-    run.go(Stream(Photos(64), config, False), lambda: torch.rand(3, 8, 8))
+    run.go(Stream(Photos(128), config, False), lambda: torch.rand(3, 8, 8))
     events = event.EventAccumulator(str(config.output / "logs"))
     events.Reload()
     assert [scalar.step for scalar in events.Scalars("loss")] == [2, 4]

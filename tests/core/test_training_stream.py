@@ -17,8 +17,8 @@ CPU = torch.device("cpu")
 
 
 def test_a_sample_depends_on_its_number_and_the_seed(tmp_path: Path) -> None:
-    stream, again = (Stream(Photos(64), tiny_config(tmp_path), True) for _ in range(2))
-    other = Stream(Photos(64), tiny_config(tmp_path, seed=1), True)
+    stream, again = (Stream(Photos(128), tiny_config(tmp_path), True) for _ in range(2))
+    other = Stream(Photos(128), tiny_config(tmp_path, seed=1), True)
     first = [stream[number] for number in (9, 2, 5)]
     second = [again[number] for number in (5, 2, 9)][::-1]
     for a, b in zip(first, second, strict=True):
@@ -30,7 +30,7 @@ def test_a_sample_depends_on_its_number_and_the_seed(tmp_path: Path) -> None:
 
 
 def test_draws_have_their_distribution(tmp_path: Path) -> None:
-    stream = Stream(Photos(64), tiny_config(tmp_path), True)
+    stream = Stream(Photos(128), tiny_config(tmp_path), True)
     samples = default_collate([stream[number] for number in range(600)])
     assert samples["noise"].mean().abs() < 0.01
     assert abs(float(samples["noise"].std()) - 1) < 0.01
@@ -58,7 +58,7 @@ def test_a_batch_that_cannot_be_shared() -> None:
 
 
 def test_a_batch_keeps_each_photo_with_its_own_face(tmp_path: Path) -> None:
-    photos, share = Photos(64), Share(4, 1, 0, 1, 0, 2)
+    photos, share = Photos(128), Share(4, 1, 0, 1, 0, 2)
     (first, second) = loader(Stream(photos, tiny_config(tmp_path), True), share, 0, False)
     for row in range(4):
         assert torch.equal(first["target"][row], photos[row]["target"])
@@ -70,17 +70,17 @@ def test_a_batch_keeps_each_photo_with_its_own_face(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"clip": None}, "lacks clip; expected each to have target, embedding, clip"),
-        ({"target": torch.zeros(3, 32, 32)}, r"shape \(3, 32, 32\); expected \(3, 64, 64\)"),
+        ({"target": torch.zeros(3, 32, 32)}, r"shape \(3, 32, 32\); expected \(3, 128, 128\)"),
     ],
 )
 def test_faults_of_photos(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
-    item: dict[str, Any] = {**Photos(64)[0], **change}
+    item: dict[str, Any] = {**Photos(128)[0], **change}
     with pytest.raises(RestorerIDError, match=sentence):
         Stream([item], tiny_config(tmp_path), True)[0]
 
 
 def test_what_is_dropped(tmp_path: Path) -> None:
-    stream = Stream(Photos(64), tiny_config(tmp_path), True)
+    stream = Stream(Photos(128), tiny_config(tmp_path), True)
     samples = default_collate([stream[number] for number in range(3)])
     samples["chance"] = torch.tensor([[0.11, 0.31], [0.9, 0.29], [0.09, 0.9]])
     nobody = torch.full((1, CLIP_LENGTH, CLIP_DIM), 7.0)
@@ -94,14 +94,14 @@ def test_what_is_dropped(tmp_path: Path) -> None:
     assert torch.equal(batch.clip[0], samples["clip"][0])
     assert [bool(row.any()) for row in batch.lq] == [True, True, False]
     assert not torch.equal(batch.lq[0], batch.target[0])
-    assert torch.equal(batch.target[0, 3], torch.zeros(8, 8))
+    assert torch.equal(batch.target[0, 3], torch.zeros(16, 16))
     assert batch.target[0, :3].mean() == pytest.approx(
         float(2 * samples["target"][0].mean() - 1) * 0.18215, abs=1e-5
     )
 
 
 def test_stage_one_has_no_faces(tmp_path: Path) -> None:
-    stream = Stream(Photos(64), tiny_config(tmp_path), False)
+    stream = Stream(Photos(128), tiny_config(tmp_path), False)
     samples = default_collate([stream[0]])
     assert "embedding" not in samples
     degradation = Degradation(PRESETS["released"])
