@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -89,7 +90,7 @@ class Preparation:
             )
         return records
 
-    def prepare(self, group: Group, bar: tqdm[None]) -> None:
+    def prepare(self, group: Group, bar: tqdm[Any]) -> None:
         found: list[Portrait | Drop] = []
         for number, path in enumerate(group.photos):
             found.append(study_photo(self.analyzer, path, number, self.size, self.aligned))
@@ -141,9 +142,11 @@ def _record(
     group: Group, number: int, item: Portrait | Drop, drop: Drop | None,
     similar: Mapping[int, float],
 ) -> Record:  # fmt: skip
-    record = Record(
-        _source(group.photos[number]), None if drop else _name(group, number), *(drop or ())
-    )
+    source = _source(group.photos[number])
+    if drop:
+        record = Record(source, reason=drop.reason, detail=drop.detail)
+    else:
+        record = Record(source, _name(group, number))
     if isinstance(item, Drop):
         return record
     face = item.face

@@ -37,7 +37,7 @@ def test_good_faces_stay():
         ({"norm": np.nan}, "indistinct", "its embedding's length is nan, expected at least 12"),
     ],
 )
-def test_each_limit(changes: dict[str, float], reason: str, detail: str):
+def test_each_limit(changes: dict[str, Any], reason: str, detail: str):
     faces = [face(0), face(1, **changes), face(2)]
     (found,) = clean(faces, Limits(), False).items()
     assert found == (1, (reason, detail))

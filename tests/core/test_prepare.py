@@ -119,7 +119,7 @@ def test_a_photo_is_cut_out_and_turned_upright(tmp_path: Path):
     photo, face = smooth_photo(120, 150, 20), made_face(70, 60, 90, angle=25)
 
     class Finder(StandIn):
-        def analyze(self, photo: np.ndarray):
+        def analyze(self, photo: np.ndarray, margins: object = None):
             return [made_face(20, 20, 30), face]
 
     save(photo, tmp_path / "photo.png")
