@@ -82,7 +82,8 @@ class Objective(nn.Module):
         self.projector.requires_grad_(ID_ATTENTION in learns)
         alphas = torch.from_numpy(alphas_cumprod()).float()
         self.register_buffer("alphas", alphas, persistent=False)
-        self.register_buffer("text", text, persistent=False)
+        # Copied: made in inference mode, it could not be kept for a gradient.
+        self.register_buffer("text", text.clone(), persistent=False)
 
     def forward(self, batch: LatentBatch) -> Tensor:
         """The loss, a scalar."""

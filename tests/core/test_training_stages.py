@@ -62,8 +62,8 @@ def test_both_stages(base: Path, tmp_path: Path) -> None:
     restorer = Restorer(load_sd15(base, torch.float32, CPU), networks, text, negative, CPU)
     tokens = Golden.input("tokens", 2, 4, 768)
     face = FaceIdentity(tokens[:1], tokens[1:], torch.zeros(1, 512))
-    crops = Golden.input("crops", 1, 3, 64, 64).sigmoid()
-    image = restorer.restore(crops, face, [0.5], Settings(steps=2, size=64, color_fix="none"))
+    crops = Golden.input("crops", 1, 3, 128, 128).sigmoid()
+    image = restorer.restore(crops, face, [0.5], Settings(steps=2, size=128, color_fix="none"))
     assert image.isfinite().all()
 
 
