@@ -137,7 +137,7 @@ class Run:
 
     def _show(self, draw: Callable[[], Tensor]) -> None:
         if self.accelerator.is_main_process:
-            with averaged(self.ema, self.learning), torch.no_grad(), self.accelerator.autocast():
+            with averaged(self.ema, self.learning), torch.no_grad():
                 picture = draw()
             path = self.config.output / "samples" / f"{self.step:07d}.png"
             path.parent.mkdir(exist_ok=True)

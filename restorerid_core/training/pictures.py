@@ -1,8 +1,10 @@
 """Sample pictures: how far a run has come, on photos that stay the same."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,13 +29,16 @@ class Pictures:
         numbers: its samples to show.
         latents: prepares them.
         steps: of DDIM, without guidance.
+        autocast: mixed precision for the network, and for nothing else.
     """
 
-    def __init__(self, stream: Stream, numbers: Sequence[int], latents: Latents, steps: int):
+    def __init__(self, stream: Stream, numbers: Sequence[int], latents: Latents, steps: int,
+                 autocast: Callable[[], AbstractContextManager[Any]] = nullcontext):  # fmt: skip
         self._stream = stream
         self._numbers = numbers
         self._latents = latents
         self._steps = steps
+        self._autocast = autocast
 
     @cached_property
     def samples(self) -> dict[str, Tensor]:
@@ -51,10 +56,12 @@ class Pictures:
     def restored(self, objective: Objective) -> Tensor:
         """(N, 3, H, W) float32 on the CPU in [0, 1]."""
         batch = self._latents(self.samples)
-        tokens = objective.tokens(batch)
+        with self._autocast():
+            tokens = objective.tokens(batch)
 
         def denoise(x: Tensor, timestep: Tensor) -> Tensor:
-            return objective.predict(x, timestep.expand(len(x)), batch.lq, tokens).float()
+            with self._autocast():
+                return objective.predict(x, timestep.expand(len(x)), batch.lq, tokens).float()
 
         latent = sample_with(denoise, batch.noise, make_scheduler("ddim"), self._steps)
         return vae.decode(self._latents.vae, latent)

@@ -45,7 +45,9 @@ def train_stage(
     run = Run(accelerator, config, objective, latents)
     stream = Stream(photos, config, objective.has_face)
     shown = stream if held_out is None else Stream(held_out, config, objective.has_face)
-    pictures = Pictures(shown, range(config.samples), latents, config.sample_steps)
+    pictures = Pictures(
+        shown, range(config.samples), latents, config.sample_steps, accelerator.autocast
+    )
     run.go(stream, lambda: pictures.draw(objective))
     path = config.output / SLIM_NAME
     if accelerator.is_main_process:
