@@ -42,4 +42,4 @@ def test_two_processes_give_the_gradient_of_one_with_twice_the_batch(
         # Together, for some are zero but for rounding (a bias before a norm of its channel alone).
         error = relative_error(flat(shared), flat(whole))
         record_property("relative_error", error)
-        assert error < 1e-4
+        assert error < 1e-3  # rounding; a sum for the mean or other samples would give about 1
