@@ -1,4 +1,5 @@
 """Fixtures that every test shares: golden files, real faces, a real ComfyUI when there is one."""
+import importlib
 import importlib.util
 import os
 import socket
@@ -87,6 +88,7 @@ def extension(comfy_root: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[EXTENSION] = module
     spec.loader.exec_module(module)
+    importlib.import_module(f"{EXTENSION}.nodes.registry")  # as when ComfyUI asks for the nodes
     return module
 
 

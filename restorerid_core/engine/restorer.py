@@ -75,7 +75,7 @@ class Restorer:
         for network in (base.unet, networks.adapter, base.vae):
             network.to("cpu" if low_memory else device)
             if device.type == "cuda":  # the layout that its half-precision convolutions work in
-                network.to(memory_format=torch.channels_last)
+                network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def close(self) -> None:
         """The UNet as it was."""

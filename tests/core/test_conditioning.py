@@ -85,7 +85,7 @@ def test_equals_the_plain_form(
 @torch.inference_mode()
 def test_channels_last(weights: Weights, adapter: FusedAdapter):
     """The layout of the engine's networks on CUDA."""
-    last = fused(CONFIG, weights).to(memory_format=torch.channels_last)
+    last = fused(CONFIG, weights).to(memory_format=torch.channels_last)  # pyright: ignore
     latent, tokens = Golden.input("lq", 1, 4, 16, 16), Golden.input("tokens", 2, 4, 768)
     steps = [StepConditioning(a, latent, T, a.compose(tokens)) for a in (last, adapter)]
     for block in range(len(RESBLOCKS)):
