@@ -12,6 +12,9 @@ from ..network.face_projector import FaceProjector
 from ..network.fused import FusedAdapter
 from ..network.fusing import fuse
 
+COMPOSING = ("fir.key_value.", "fir.scores.", "fir.bias.", "fir.taps.", "id_key_value.")
+"""What composes a reference, once for a run: in float32, as in ComfyUI."""
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -31,7 +34,7 @@ class Networks:
         projector = FaceProjector(
             c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth, device="meta"
         )
-        _fill(adapter, weights, device, dtype)
+        _fill(adapter, weights, device, dtype, COMPOSING)
         _fill(projector, file.face_projector, torch.device("cpu"), torch.float32)
         # Copied, for otherwise they would keep the whole file mapped.
         return cls(adapter, projector, {key: tensor.clone() for key, tensor in file.lora.items()})
@@ -43,8 +46,13 @@ class Networks:
 
 
 def _fill(
-    network: nn.Module, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype
-) -> None:
-    moved = {key: weight.to(device, dtype) for key, weight in weights.items()}
+    network: nn.Module, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype,
+    precise: tuple[str, ...] = (),
+) -> None:  # fmt: skip
+    """`precise` are prefixes of weights that stay in float32."""
+    moved = {
+        key: weight.to(device, torch.float32 if key.startswith(precise) else dtype)
+        for key, weight in weights.items()
+    }
     network.load_state_dict(moved, assign=True)
     network.eval().requires_grad_(False)

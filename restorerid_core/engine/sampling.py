@@ -74,7 +74,8 @@ class Denoiser:
         self._identity = None
         if face is not None:
             halves = [face.tokens, face.uncond_tokens.expand_as(face.tokens)][: len(texts)]
-            self._identity = adapter.compose(torch.cat(halves).to(**self._like))
+            tokens = torch.cat(halves).to(adapter.id_key_value.weight)  # composed in float32
+            self._identity = adapter.compose(tokens).to(**self._like)
         self._latent = conditions.lq.latent.to(**self._like)
         self._scale = torch.tensor(conditions.scale, device=weight.device)
         network.merge_lora(face is not None)

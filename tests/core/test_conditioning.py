@@ -8,7 +8,7 @@ from engine_networks import fused, plain
 from helpers import Golden, relative_error, seeded_state_dict
 from torch import Tensor
 
-from restorerid_core.conditioning import StepConditioning, common_count
+from restorerid_core.conditioning import Conditioning, StepConditioning, common_count
 from restorerid_core.config import ATTENTIONS, RESBLOCKS, UNET
 from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.errors import RestorerIDError
@@ -80,6 +80,27 @@ def test_equals_the_plain_form(
     assert len(errors) == 2 * len(RESBLOCKS) + len(ATTENTIONS)
     record_property("relative_error", max(errors))
     assert max(errors) < 3e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.inference_mode()
+def test_half_precision_is_as_near_as_the_plain_form(weights: Weights, dtype: torch.dtype):
+    """Of each kind of block, on average, against the plain form in float32."""
+    latent, tokens = Golden.input("lq", 1, 4, 16, 16), Golden.input("tokens", 2, 4, 768)
+    rows, half = latent.expand(2, -1, -1, -1), {k: w.to(dtype) for k, w in weights.items()}
+    identity = fused(CONFIG, weights).compose(tokens).to(dtype)
+    quick = StepConditioning(fused(CONFIG, half), latent.to(dtype), T, identity, 1, torch.ones(1))
+    slow = PlainConditioning(plain(CONFIG, half), rows.to(dtype), T.expand(2), tokens.to(dtype))
+    exact = PlainConditioning(plain(CONFIG, weights), rows, T.expand(2), tokens)
+
+    def error(step: Conditioning, kind: str) -> float:
+        return sum(
+            relative_error(getattr(step, kind)(b, x.to(dtype)).float(), getattr(exact, kind)(b, x))
+            for b, x in ((b, features(b, 2, 16, 16)) for b in range(len(RESBLOCKS)))
+        )
+
+    for kind in ("spade", "fir"):
+        assert error(quick, kind) < 1.1 * error(slow, kind)
 
 
 @torch.inference_mode()

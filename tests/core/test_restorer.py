@@ -1,5 +1,6 @@
 """The engine from crops to restored crops on small networks: precision and memory options."""
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def face() -> FaceIdentity:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 5e-3), (torch.bfloat16, 1e-1)])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 5e-3), (torch.bfloat16, 5e-2)])
 def test_half_precision_stays_near_float32(
     make_restorer: MakeRestorer, crops: Tensor, face: FaceIdentity,
     record_property: Callable[..., None], dtype: torch.dtype, bound: float,
@@ -56,7 +57,9 @@ def test_half_precision_stays_near_float32(
     assert next(half.base.unet.parameters()).dtype == dtype
     # fp16 overflows in SD-1.5's VAE.
     assert half.base.vae.dtype == (torch.float32 if dtype == torch.float16 else dtype)
-    images = [r.restore(crops, face, [0.5], SETTINGS) for r in (whole, half)]
+    # Guidance would multiply what untrained networks make of the last digits.
+    settings = replace(SETTINGS, guidance=1.0)
+    images = [r.restore(crops, face, [0.5], settings) for r in (whole, half)]
     error = relative_error(images[1], images[0])
     record_property("relative_error", error)
     assert 0 < error < bound
