@@ -16,8 +16,10 @@ from .commands.demo import add_demo
 from .commands.doctor import add_doctor
 from .commands.evaluate import add_evaluate
 from .commands.fetch import add_fetch
+from .commands.prepare import add_prepare
 from .commands.progress import byte_bar
 from .commands.restore import add_restore
+from .commands.train import add_train
 from .errors import RestorerIDError
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -120,8 +122,8 @@ def _report(result: Inspection) -> str:
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    _add_convert, _add_inspect, add_restore, add_degrade, add_evaluate, add_calibrate, add_fetch,
-    add_doctor, add_demo,
+    _add_convert, _add_inspect, add_restore, add_degrade, add_evaluate, add_calibrate, add_prepare,
+    add_train, add_fetch, add_doctor, add_demo,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Photos on disk: which files of a folder are pictures, and their pixels."""
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from pathlib import Path
@@ -91,6 +92,16 @@ def read_photo(path: Path) -> Tensor:
         raise
     except Exception as error:  # of a damaged file Pillow's decoders raise nearly anything
         raise RestorerIDError(f"'{path}' {_complaint(error)}.") from error
+
+
+def save(image: Tensor, path: Path) -> None:
+    """(3, H, W) in [0, 1] as PNG, whole or not at all."""
+    from PIL import Image
+
+    part = path.with_name(f".{path.name}.part")
+    pixels = image.clamp(0, 1).mul(255).round().byte().movedim(0, -1)
+    Image.fromarray(pixels.contiguous().numpy()).save(part, "PNG")
+    os.replace(part, path)
 
 
 def _complaint(error: Exception) -> str:

@@ -43,14 +43,14 @@ class PlainConditioning:
     def spade(self, block: int, h: Tensor) -> Tensor:
         """As `StepConditioning.spade`."""
         out = self._adapter.spade(block)(h, self._map(block, h))
-        return torch.lerp(h, out, self._structure)
+        return torch.lerp(h, out.to(h.dtype), self._structure)
 
     def fir(self, block: int, x: Tensor) -> Tensor:
         """As `StepConditioning.fir`."""
         if self._tokens is None:
             return x
         out = self._adapter.fir(block)(x, self._map(block, x), self._tokens)
-        return torch.lerp(x, out, self._fir)
+        return torch.lerp(x, out.to(x.dtype), self._fir)
 
     def id_attention(self, index: int, q: Tensor, heads: int) -> Tensor:
         """As `StepConditioning.id_attention`."""

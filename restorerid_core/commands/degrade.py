@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..degradation import PRESETS, Degradation, read_curves, typical_curves
 from ..errors import RestorerIDError
 from ..images import resize, working_size
-from ..photo_files import read_photo
+from ..photo_files import read_photo, save
 from .restore import Job, plan, report
 
 
@@ -89,8 +89,6 @@ def degrade_photo(
         RestorerIDError: the photo cannot be read, or is too small.
         OSError: the copy cannot be written.
     """
-    from .run import save
-
     photo = read_photo(job.photo).movedim(-1, 0)[None]
     photo = resize(photo, working_size(photo.shape[2], photo.shape[3], size)).to(device)
     save(degradation(photo, seed + crc32(job.photo.name.encode()))[0].cpu(), job.output)

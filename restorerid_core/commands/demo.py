@@ -66,7 +66,7 @@ def demo(args: argparse.Namespace) -> int:
 def write_pictures(folder: Path) -> tuple[Path, Path]:
     """The degraded portrait and the portrait itself, as files in `folder`."""
     from ..demo.picture import degraded, portrait
-    from .run import save
+    from ..photo_files import save
 
     folder.mkdir(parents=True, exist_ok=True)
     photo, reference = folder / "photo.png", folder / "reference.png"
@@ -103,9 +103,9 @@ def restore_portrait(
         RestorerIDError: the photo could not be restored.
     """
     from ..demo.sheet import result_sheet
-    from ..photo_files import read_photo
+    from ..photo_files import read_photo, save
     from .opening import open_restorer
-    from .run import restore_all, save
+    from .run import restore_all
 
     parser = argparse.ArgumentParser()
     add_restore(parser.add_subparsers())

@@ -9,10 +9,9 @@ from ..evaluation.meter import Scores
 from ..evaluation.methods import Method
 from ..evaluation.table import Row, fixed, read_csv, texts, to_csv, to_latex, to_markdown
 from ..grid import labelled_grid
-from ..photo_files import read_photo
+from ..photo_files import read_photo, save
 from .evaluation_run import EvaluationRun
 from .files import write_text
-from .run import save
 
 PUBLISHED = Path(__file__).parents[1] / "evaluation" / "published.csv"
 """What is known of the paper's tables."""

@@ -15,9 +15,8 @@ from ..errors import RestorerIDError
 from ..evaluation.identities import Identity
 from ..evaluation.meter import Meter, Scores
 from ..evaluation.methods import BASELINES, Baseline, Configuration, Method
-from ..photo_files import read_photo
+from ..photo_files import read_photo, save
 from .files import read_json, write_json
-from .run import save
 
 INPUT = BASELINES[0]
 """Its pictures are the degraded ones, which all others are made from."""

@@ -2,11 +2,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -15,7 +13,7 @@ from tqdm import tqdm
 from ..engine.photos import PhotoRestorer, PhotoResult
 from ..errors import RestorerIDError
 from ..grid import labelled_grid
-from ..photo_files import read_photo
+from ..photo_files import read_photo, save
 from .restore import Job
 
 T = TypeVar("T")
@@ -44,16 +42,6 @@ def restore_all(restorer: PhotoRestorer, jobs: Sequence[Job], args: argparse.Nam
         job.status, job.faces = "restored", tuple(asdict(face) for face in result.faces)
         if args.report:
             write_report(job, photo, result)
-
-
-def save(image: Tensor, path: Path) -> None:
-    """(3, H, W) as PNG, whole or not at all."""
-    from PIL import Image
-
-    part = path.with_name(f".{path.name}.part")
-    pixels = image.clamp(0, 1).mul(255).round().byte().movedim(0, -1)
-    Image.fromarray(pixels.contiguous().numpy()).save(part, "PNG")
-    os.replace(part, path)
 
 
 def write_report(job: Job, photo: Tensor, result: PhotoResult) -> None:

@@ -33,6 +33,8 @@ class Attachment:
     def __init__(self, unet: Any, config: ModelConfig, lora: Mapping[str, Tensor]):
         check_unet(unet, config)
         self.unet = unet
+        self.keeps_step = False
+        """Whether a call's conditioning stays for a gradient that runs the blocks once more."""
         self._step: Conditioning | None = None
         self._lora = lora_deltas(lora)
         self._original: dict[str, Tensor] = {}
@@ -65,7 +67,8 @@ class Attachment:
         try:
             return self.unet(x, timestep, encoder_hidden_states=text, return_dict=False)[0]
         finally:
-            self._step = None
+            if not self.keeps_step:
+                self._step = None
 
     @torch.inference_mode(False)
     @torch.no_grad()

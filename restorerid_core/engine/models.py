@@ -56,6 +56,17 @@ def load_sd15(path: Path, dtype: torch.dtype, device: torch.device) -> SD15:
         ) from error
 
 
+def from_original(kind: Any, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any:
+    """diffusers' model of class `kind` from tensors by the original names, in their dtype."""
+    dtype = next(iter(tensors.values())).dtype
+    with TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps(config))
+        model = kind.from_single_file(
+            tensors, config=folder, torch_dtype=dtype, local_files_only=True
+        )
+    return model.eval().requires_grad_(False)
+
+
 def _part(
     path: Path, group: str, kind: Any, config: Callable[[Mapping[str, Tensor]], dict[str, Any]],
     dtype: torch.dtype, device: torch.device,
@@ -63,9 +74,4 @@ def _part(
     """diffusers' model from the original names, in little more memory than its weights take."""
     keys = [key for key in open_tensors(path).tensors if group_of(key) == group]
     tensors = {key: tensor.to(dtype) for key, tensor in stream(path, keys)}
-    with TemporaryDirectory() as folder:
-        Path(folder, "config.json").write_text(json.dumps(config(tensors)))
-        model = kind.from_single_file(
-            tensors, config=folder, torch_dtype=dtype, local_files_only=True
-        )
-    return model.to(device).eval().requires_grad_(False)
+    return from_original(kind, tensors, config(tensors)).to(device)

@@ -13,13 +13,13 @@ from ..conditioning import FaceIdentity, LQCondition
 from ..errors import RestorerIDError
 from ..images import prepare
 from ..schedule import ReleasedSchedule
+from . import vae
 from .attachment import Attachment
 from .models import SD15
 from .networks import Networks
 from .sampling import Conditions, Denoiser, Progress, sample_released, sample_with
 from .schedulers import RELEASED, make_scheduler
 
-VAE_SCALE = 0.18215
 PROMPT = "best quality, high quality"
 NEGATIVE = "cartoon, 3d, paint, monochrome, lowres, bad anatomy, worst quality, low quality"
 
@@ -116,20 +116,14 @@ class Restorer:
         return color_fix(restored, prepared.image, settings.color_fix)
 
     def encode(self, image: Tensor) -> Tensor:
-        """The mode of the VAE's posterior times 0.18215, (N, 4, h, w) float32."""
-        vae = self.base.vae
-        with self._at_work(vae):
-            pixels = 2 * image.to(self.device, vae.dtype) - 1
-            latents = [vae.encode(row).latent_dist.mode() for row in pixels.split(1)]
-        return torch.cat(latents).float() * VAE_SCALE
+        """As `vae.encode`."""
+        with self._at_work(self.base.vae):
+            return vae.encode(self.base.vae, image)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """(N, 3, H, W) float32 on the CPU in [0, 1]."""
-        vae = self.base.vae
-        with self._at_work(vae):
-            rows = (latent.to(self.device, vae.dtype) / VAE_SCALE).split(1)
-            images = torch.cat([vae.decode(row).sample.float().cpu() for row in rows])
-        return ((images + 1) / 2).clamp(0, 1)
+        """As `vae.decode`."""
+        with self._at_work(self.base.vae):
+            return vae.decode(self.base.vae, latent)
 
     def _sample(
         self, conditions: Conditions, settings: Settings, progress: Progress | None

@@ -125,7 +125,7 @@ def sample_released(
 
 
 def sample_with(
-    denoiser: Denoiser, noise: Tensor, scheduler: Any, steps: int,
+    denoiser: Callable[[Tensor, Tensor], Tensor], noise: Tensor, scheduler: Any, steps: int,
     generator: torch.Generator | None = None, progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """A run with any of diffusers' ε-predicting schedulers; as `sample_released`."""

@@ -97,10 +97,12 @@ def image_texts(scores: Sequence[Scores]) -> tuple[list[str], list[list[str]]]:
     return header, [[name, *(_cell(row, metric) for metric in METRICS)] for name, row in rows]
 
 
-def to_markdown(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Numbers to the right."""
-    words = len(header) - len(METRICS)
-    lines = [header, ["---"] * words + ["---:"] * len(METRICS), *cells]
+def to_markdown(
+    header: Sequence[str], cells: Sequence[Sequence[str]], numbers: int = len(METRICS)
+) -> str:
+    """The last columns, `numbers` of them, to the right."""
+    words = len(header) - numbers
+    lines = [header, ["---"] * words + ["---:"] * numbers, *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 

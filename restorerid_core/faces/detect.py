@@ -90,9 +90,14 @@ class FaceAnalyzer:
         recognizer = open_model(pack.recognizer, "recognition", providers)
         return cls(detector, recognizer, input_size(detector), str(pack.recognizer))
 
-    def analyze(self, photo: np.ndarray) -> list[DetectedFace]:
-        """The faces of a portrait, (H, W, 3) uint8 BGR, highest score first; none gives []."""
-        for margin in MARGINS:
+    def analyze(
+        self, photo: np.ndarray, margins: Sequence[float] = MARGINS
+    ) -> list[DetectedFace]:
+        """The faces of a portrait, (H, W, 3) uint8 BGR, highest score first; none gives [].
+
+        `margins` are tried in turn until one shows a face.
+        """
+        for margin in margins:
             if found := self._detect(whole_view(photo, self.size, margin)):
                 return [self.describe(photo, face) for face in found]
         return []

@@ -95,9 +95,9 @@ def study_person(analyzer: FaceAnalyzer, person: Person) -> Reference:
         except RestorerIDError as error:
             notes.append(f"left out: {error}")
             continue
-        faces.append(_reference_face(number, photo, face))
+        faces.append(reference_face(number, photo, face))
         notes += [f"{name} is a poor reference: {flaw}" for flaw in faces[-1].flaws()]
-    kept, strangers = _without_strangers(faces)
+    kept, strangers = without_strangers(faces)
     for face in strangers:
         name = _photo_name(person.name, face.photo, len(person.photos))
         notes.append(f"{name} was left out: it does not look like the person's other photos")
@@ -107,7 +107,8 @@ def study_person(analyzer: FaceAnalyzer, person: Person) -> Reference:
     return Reference(person.name, tuple(kept), weights / max(weights.sum(), 1e-9), tuple(notes))
 
 
-def _reference_face(number: int, photo: np.ndarray, face: DetectedFace) -> ReferenceFace:
+def reference_face(number: int, photo: np.ndarray, face: DetectedFace) -> ReferenceFace:
+    """A face of a photo (H, W, 3) uint8 BGR, which has this number in its set."""
     import cv2
 
     small = align_face(photo, face.landmarks, ARCFACE_FACE)
@@ -117,21 +118,26 @@ def _reference_face(number: int, photo: np.ndarray, face: DetectedFace) -> Refer
     )
 
 
-def _without_strangers(
-    faces: Sequence[ReferenceFace],
+def without_strangers(
+    faces: Sequence[ReferenceFace], least: float = STRANGER
 ) -> tuple[list[ReferenceFace], list[ReferenceFace]]:
-    """The faces that agree with the rest, and those that do not; two cannot outvote each other."""
+    """The faces that agree with the rest, and those that do not; two cannot outvote each other.
+
+    `least` is the `agreement` that a face needs; the least similar one goes first.
+    """
     kept, strangers = list(faces), []
     while len(kept) > 2:
-        agreement = [
-            float(face.face.embedding @ _template(rest, np.array([f.quality for f in rest])))
-            for face in kept
-            for rest in [[other for other in kept if other is not face]]
-        ]
-        if min(agreement) >= STRANGER:
+        cosines = [agreement(face, kept) for face in kept]
+        if min(cosines) >= least:
             break
-        strangers.append(kept.pop(int(np.argmin(agreement))))
+        strangers.append(kept.pop(int(np.argmin(cosines))))
     return kept, strangers
+
+
+def agreement(face: ReferenceFace, faces: Sequence[ReferenceFace]) -> float:
+    """Cosine of a face and the average of the other ones, each of them counted by its quality."""
+    rest = [other for other in faces if other is not face]
+    return float(face.face.embedding @ _template(rest, np.array([f.quality for f in rest])))
 
 
 def _template(faces: Sequence[ReferenceFace], weights: np.ndarray) -> np.ndarray:

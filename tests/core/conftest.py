@@ -22,6 +22,22 @@ from restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
 from restorerid_core.faces.packs import find_pack
 
 
+@pytest.fixture
+def fresh_accelerate(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Accelerate on the CPU, with settings of its own: it keeps them for the whole process."""
+    from accelerate.state import AcceleratorState, GradientState
+
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+    def reset() -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+
+    reset()
+    yield
+    reset()
+
+
 @pytest.fixture(scope="session")
 def weights() -> dict[str, Tensor]:
     """The `state_dict` of a tiny authors' file; copy it before changing it."""

@@ -18,10 +18,9 @@ from tiny_models import tiny_models
 from restorerid_core.__main__ import main
 from restorerid_core.commands.opening import read_references
 from restorerid_core.commands.restore import plan
-from restorerid_core.commands.run import save
 from restorerid_core.engine.locate import find_models
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.photo_files import read_photo
+from restorerid_core.photo_files import read_photo, save
 
 PEOPLE = ("1", "2", "4", "6", "8", "11")
 

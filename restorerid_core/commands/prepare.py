@@ -1,0 +1,130 @@
+"""`prepare`: training data from photos of people."""
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RestorerIDError
+from ..faces.reference import SMALL_FACE
+from ..images import MAX_SIDE, VAE_FACTOR
+from ..training.data.cleaning import Limits
+from .files import keep_settings
+
+if TYPE_CHECKING:
+    from .prepare_run import Preparation
+
+PER_SHARD = 1000
+LEAST_SIZE = 64
+
+
+def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "prepare",
+        help="make training data of photos of people",
+        description="Find, align and clean the faces of photos, and keep their identities beside "
+        "them. IN is a folder with a folder of photos for each person, a folder of photos of "
+        "unknown people (for stage 1), or a .csv with the columns path and person. OUT gets a "
+        "folder for each person, index.json, and report.md, which tells what was dropped and why. "
+        "A run that was stopped goes on. Exit status: 0 all is done, 1 it is not, 2 wrong "
+        "arguments, 130 interrupted.",
+    )
+    limits = Limits()
+    add = parser.add_argument
+    add("inputs", nargs="+", type=Path, metavar="IN", help="folders of people or photos, lists")
+    add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the data")
+    add("--size", type=int, default=512, metavar="PX", help="of the faces; default: %(default)s")
+    add("--aligned", action="store_true",
+        help="the photos are aligned faces (FFHQ's template) already and are only resized")
+    add("--least-side", type=float, metavar="PX",
+        help=f"of a face's box in its photo; default: a quarter of --size, at least {SMALL_FACE}")
+    add("--least-score", type=float, default=limits.score, metavar="P",
+        help="of the face detector; default: %(default)s")
+    add("--least-sharpness", type=float, default=limits.sharpness, metavar="V",
+        help="variance of the Laplacian of the face at 112 px; default: %(default)s")
+    add("--least-norm", type=float, default=limits.norm, metavar="PART",
+        help="of the median length of the person's ArcFace embeddings; default: %(default)s")
+    add("--least-cosine", type=float, default=limits.cosine, metavar="COS",
+        help="of a face to the average of the person's other faces; default: %(default)s")
+    add("--no-clip", action="store_true", help="keep no features of CLIP, which are 0.6 MB a face")
+    add("--shards", nargs="?", type=int, const=PER_SHARD, metavar="N",
+        help=f"pack the faces into .tar files for webdataset, N in each; default N: {PER_SHARD}")
+    add("--models", action="append", default=[], type=Path, metavar="DIR",
+        help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
+    add("--device", default="auto", help="of CLIP: auto, cpu, cuda, mps; default: %(default)s")
+    parser.set_defaults(run=prepare)  # fmt: skip
+
+
+def prepare(args: argparse.Namespace) -> int:
+    """Runs the command; returns its exit status.
+
+    Raises:
+        RestorerIDError: an option, an input or OUT is unusable, the face models are missing, or
+            nothing is kept.
+    """
+    from accelerate import PartialState
+
+    from ..training.data.sources import find_groups
+    from .prepare_report import finish
+    from .prepare_run import check_places
+    from .run import share
+
+    check_numbers(args.size, args.shards)
+    groups = find_groups(args.inputs)
+    check_places(groups, args.output)
+    mine = share(groups, args.device)
+    state = PartialState()
+    run = open_preparation(args, state.is_main_process)
+    run.prepare_all(mine)
+    state.wait_for_everyone()
+    if state.is_main_process:
+        print(finish(run, groups, args.shards), end="")
+    return 0
+
+
+def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
+    """The models, and OUT with its settings; `write` is whether to note them.
+
+    Raises:
+        RestorerIDError: a model is missing or another one, or OUT is of other settings.
+    """
+    from ..engine.locate import model_roots
+    from ..faces.detect import load_analyzer
+    from ..faces.packs import find_pack
+    from .prepare_clip import open_features
+    from .prepare_run import Preparation
+
+    pack = find_pack([root / "insightface" for root in model_roots(args.models)])
+    features = open_features(args)
+    limits = limits_of(args)
+    settings = {
+        "size": args.size, "aligned": args.aligned, **asdict(limits), "clip": bool(features),
+        "detector": pack.detector.name, "recognizer": pack.recognizer.name,
+    }  # fmt: skip
+    keep_settings(args.output, settings, write)
+    return Preparation(
+        args.output, args.size, args.aligned, limits, load_analyzer(pack), features
+    )
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """What the options say; a face that would be enlarged more than about twice is too small."""
+    side = max(SMALL_FACE, args.size / 4) if args.least_side is None else args.least_side
+    return Limits(
+        side, args.least_score, args.least_sharpness, args.least_norm, args.least_cosine
+    )
+
+
+def check_numbers(size: int, per_shard: int | None) -> None:
+    """Raises RestorerIDError where one is out of range."""
+    if size % VAE_FACTOR or not LEAST_SIZE <= size <= MAX_SIDE:
+        raise RestorerIDError(
+            f"--size is {size} px; expected a multiple of {VAE_FACTOR} from {LEAST_SIZE} to "
+            f"{MAX_SIDE}: 512 suits SD-1.5."
+        )
+    if per_shard is not None and per_shard < 1:
+        raise RestorerIDError(
+            f"--shards is {per_shard}; expected the number of faces in a shard, 1 or more: leave "
+            f"the number out for {PER_SHARD}."
+        )

@@ -1,0 +1,132 @@
+"""What `prepare` writes at its end: the index, the shards, and a report of what was dropped."""
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+
+import numpy as np
+from safetensors.torch import save_file
+
+from ..checkpoint.writer import replacing
+from ..errors import RestorerIDError
+from ..evaluation.table import to_markdown
+from ..training.data.cleaning import REASONS
+from ..training.data.faces import INDEX, UNCONDITIONAL, PreparedFace
+from ..training.data.shards import pack
+from ..training.data.sources import Group
+from .files import write_json, write_text
+from .prepare_run import Preparation, Record
+
+MEASURES = ("side", "score", "sharpness", "norm", "cosine")
+Records = Mapping[Group, Sequence[Record]]
+
+
+def finish(run: Preparation, groups: Sequence[Group], per_shard: int | None) -> str:
+    """Writes index and report, and the shards if asked to; returns the report.
+
+    Raises:
+        RestorerIDError: nothing is kept.
+    """
+    records = {group: run.records(group) or [] for group in groups}
+    report = to_report(records)
+    write_text(run.output / "report.md", report)
+    write_text(run.output / "photos.csv", to_photos_csv(records))
+    write_text(run.output / "people.csv", to_people_csv(records))
+    faces = [
+        PreparedFace(record.name, group.person)
+        for group, found in records.items() for record in found if record.name
+    ]  # fmt: skip
+    if not faces:
+        raise RestorerIDError(
+            f"none of the photos is kept; '{run.output / 'report.md'}' tells why: choose other "
+            "limits, or better photos."
+        )
+    write_index(run, faces)
+    if per_shard:
+        pack(run.output, faces, per_shard)
+    return report
+
+
+def write_index(run: Preparation, faces: Sequence[PreparedFace]) -> None:
+    if run.features:
+        with replacing(run.output / UNCONDITIONAL) as path:
+            save_file({"clip": run.features.nothing()}, path)
+    index = {"size": run.size, "clip": bool(run.features), "faces": [asdict(f) for f in faces]}
+    write_json(run.output / INDEX, index)
+
+
+def to_report(records: Records) -> str:
+    """Markdown: how many photos are kept, why others are not, and what the faces are like."""
+    photos = [record for found in records.values() for record in found]
+    kept = sum(record.name is not None for record in photos)
+    people = [_kept(found) for group, found in records.items() if group.person is not None]
+    usable = [count for count in people if count > 1]
+    return "\n".join([
+        "# Prepared faces", "",
+        f"{kept} of {len(photos)} photos are kept ({_percent(kept, len(photos))}). "
+        f"{len(usable)} of {len(people)} people have two or more, {sum(usable)} photos together; "
+        "stage 2 trains on these, stage 1 on all.", "",
+        "## Dropped", "", _reasons(photos), "## People", "", _histogram(people),
+        "people.csv has everyone, photos.csv every photo.", "",
+        "## Faces found", "", _quantiles(photos),
+    ])  # fmt: skip
+
+
+def _reasons(photos: Sequence[Record]) -> str:
+    counts = Counter(record.reason for record in photos)
+    rows = [
+        [reason, meaning, str(counts[reason]), _percent(counts[reason], len(photos))]
+        for reason, meaning in REASONS.items() if counts[reason]
+    ]  # fmt: skip
+    return to_markdown(["reason", "meaning", "photos", "share"], rows, 2) if rows else "Nothing.\n"
+
+
+def _histogram(people: Sequence[int]) -> str:
+    rows = [[str(kept), str(count)] for kept, count in sorted(Counter(people).items())]
+    return to_markdown(["photos kept", "people"], rows, 2) if rows else "Nobody is named.\n"
+
+
+def _quantiles(photos: Sequence[Record]) -> str:
+    rows = []
+    for name in MEASURES:
+        values = [value for record in photos if (value := getattr(record, name)) is not None]
+        if values:
+            rows.append([name, *(f"{q:.3g}" for q in np.quantile(values, (0, 0.05, 0.5, 0.95, 1)))])
+    return to_markdown(["", "least", "5 %", "median", "95 %", "most"], rows, 5)
+
+
+def to_photos_csv(records: Records) -> str:
+    """A line for each photo: its person and its `Record`."""
+    lines = [["person", *(field.name for field in fields(Record))]]
+    for group, found in records.items():
+        lines += [[group.person, *asdict(record).values()] for record in found]
+    return _csv(lines)
+
+
+def to_people_csv(records: Records) -> str:
+    """A line for each person: photos given, kept, and dropped for each reason."""
+    lines: list[list[object]] = [["person", "photos", "kept", *REASONS]]
+    for group, found in records.items():
+        if group.person is not None:
+            counts = Counter(record.reason for record in found)
+            lines.append(
+                [group.person, len(found), _kept(found), *(counts[reason] for reason in REASONS)]
+            )
+    return _csv(lines)
+
+
+def _kept(records: Sequence[Record]) -> int:
+    return sum(record.name is not None for record in records)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %"
+
+
+def _csv(lines: Sequence[Sequence[object]]) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(lines)
+    return file.getvalue()

@@ -1,0 +1,156 @@
+"""The work of `prepare`: person after person."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from ..checkpoint.writer import replacing
+from ..errors import RestorerIDError
+from ..faces.detect import FaceAnalyzer
+from ..training.data.cleaning import Drop, Limits, clean, cosines
+from ..training.data.portraits import Portrait, study_photo
+from ..training.data.sources import Group
+from .files import read_json, write_json
+from .prepare_clip import ClipFeatures
+from .run import save
+
+RECORD = "photos.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one photo.
+
+    Attributes:
+        source: the photo's file.
+        name: of the files made of it, from OUT on, without ending; None if it was dropped.
+        reason: one of `REASONS`, and `detail` a sentence, if it was dropped.
+        side, score, sharpness, norm: as in `Limits`, but `norm` is the length itself; None without
+            a face.
+        cosine: as in `Limits`; None without another face of the person.
+    """
+
+    source: str
+    name: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    side: float | None = None
+    score: float | None = None
+    sharpness: float | None = None
+    norm: float | None = None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A folder of prepared faces, OUT/GROUP/NNN.png and .safetensors.
+
+    A group is done when its `RECORD` is there, which is written last.
+    """
+
+    output: Path
+    size: int
+    aligned: bool
+    limits: Limits
+    analyzer: FaceAnalyzer
+    features: ClipFeatures | None
+
+    def prepare_all(self, groups: Sequence[Group]) -> None:
+        """Those that are not done yet.
+
+        Raises:
+            RestorerIDError: one was made from other photos.
+        """
+        waiting = [group for group in groups if self.records(group) is None]
+        photos = sum(len(group.photos) for group in waiting)
+        with tqdm(total=photos, desc="prepare", unit="photo") as bar:
+            for group in waiting:
+                self.prepare(group, bar)
+
+    def records(self, group: Group) -> list[Record] | None:
+        """One for each photo of a group that is done.
+
+        Raises:
+            RestorerIDError: it was made from other photos.
+        """
+        found = read_json(self.output / group.name / RECORD)
+        if found is None:
+            return None
+        records = [Record(**record) for record in found]
+        if [record.source for record in records] != [_source(path) for path in group.photos]:
+            raise RestorerIDError(
+                f"'{self.output / group.name}' was made from other photos than now given for "
+                f"'{group.name}': choose an empty folder, or give the photos of before."
+            )
+        return records
+
+    def prepare(self, group: Group, bar: tqdm[Any]) -> None:
+        found: list[Portrait | Drop] = []
+        for number, path in enumerate(group.photos):
+            found.append(study_photo(self.analyzer, path, number, self.size, self.aligned))
+            bar.update()
+        portraits = [portrait for portrait in found if isinstance(portrait, Portrait)]
+        faces = [portrait.face for portrait in portraits]
+        dropped = {number: drop for number, drop in enumerate(found) if isinstance(drop, Drop)}
+        dropped |= clean(faces, self.limits, group.person is not None)
+        (self.output / group.name).mkdir(parents=True, exist_ok=True)
+        for portrait in portraits:
+            if portrait.face.photo not in dropped:
+                self._save(portrait, _name(group, portrait.face.photo))
+        similar = cosines(faces, dropped) if group.person is not None else {}
+        records = [
+            _record(group, number, item, dropped.get(number), similar)
+            for number, item in enumerate(found)
+        ]
+        write_json(self.output / group.name / RECORD, [asdict(record) for record in records])
+
+    def _save(self, portrait: Portrait, name: str) -> None:
+        save(portrait.picture / 255, self.output / f"{name}.png")
+        tensors = {"embedding": torch.from_numpy(portrait.face.face.embedding).float()}
+        if self.features:
+            tensors["clip"] = self.features.face(portrait.face.crop)
+        with replacing(self.output / f"{name}.safetensors") as path:
+            save_file(tensors, path)
+
+
+def check_places(groups: Sequence[Group], output: Path) -> None:
+    """Raises RestorerIDError where a photo lies in the output folder, and might be overwritten."""
+    folder = output.resolve()
+    for photo in (photo for group in groups for photo in group.photos):
+        if folder in photo.resolve().parents:
+            raise RestorerIDError(
+                f"'{photo}' lies in the folder for the results, '{output}'; expected a folder of "
+                "their own: choose another one."
+            )
+
+
+def _source(path: Path) -> str:
+    return str(path.resolve())
+
+
+def _name(group: Group, number: int) -> str:
+    return f"{group.name}/{number:03d}"
+
+
+def _record(
+    group: Group, number: int, item: Portrait | Drop, drop: Drop | None,
+    similar: Mapping[int, float],
+) -> Record:  # fmt: skip
+    source = _source(group.photos[number])
+    if drop:
+        record = Record(source, reason=drop.reason, detail=drop.detail)
+    else:
+        record = Record(source, _name(group, number))
+    if isinstance(item, Drop):
+        return record
+    face = item.face
+    return replace(
+        record, side=face.side, score=face.face.score, sharpness=face.sharpness,
+        norm=face.face.norm, cosine=similar.get(number),
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""`train`: the stages of the paper on prepared photos."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import Tensor
+
+from ..training.config import PRESETS, Stage, TrainingConfig
+from ..training.config_file import plain, read_config
+from ..training.run_config import RunConfig
+from ..training.small_base import AutoencoderConfig, UNetConfig
+from .files import keep_settings
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+FREE = (
+    "iterations", "accumulation", "gradient_checkpointing", "workers", "log_every", "save_every",
+    "keep", "held_out", "sample_every", "samples", "sample_steps",
+)  # fmt: skip
+"""What may be changed before a run goes on."""
+STAGES = {
+    "base": "stage 1: LQ encoder and SPADE, without faces",
+    "fir": "stage 2: the FIR-Adapter, on stage 1's adapter and IP-Adapter-FaceID-Plus",
+    "single": "both at once, the paper's ablation",
+    "autoencoder": "a small VAE",
+    "unet": "a small UNet on it, as a base for trials",
+}
+CONFIGS: dict[str, type[RunConfig]] = {"autoencoder": AutoencoderConfig, "unet": UNetConfig}
+"""Of the stages that are not the paper's."""
+
+
+def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train an adapter on prepared photos",
+        description="Train one stage on what `prepare` made. The folder `output` of the "
+        "configuration gets checkpoints, loss curves for TensorBoard, sample pictures and at the "
+        "end restorerid.safetensors, which nodes and commands load. A run that was stopped goes "
+        "on. Several GPUs: accelerate launch --multi_gpu -m restorerid_core train STAGE ...",
+    )
+    add = parser.add_argument
+    add("stage", choices=STAGES, help="; ".join(f"{k}: {text}" for k, text in STAGES.items()))
+    add("--config", required=True, type=Path, metavar="FILE",
+        help="settings in JSON or TOML; see docs/training.md")
+    parser.set_defaults(run=train)  # fmt: skip
+
+
+def train(args: argparse.Namespace) -> None:
+    """Runs the command."""
+    from accelerate import PartialState
+
+    preset = PRESETS.get(args.stage, {})
+    config = read_config(args.config, CONFIGS.get(args.stage, TrainingConfig), preset)
+    state = PartialState()
+    settings = {key: value for key, value in plain(config).items() if key not in FREE}
+    keep_settings(config.output, {"stage": args.stage, **settings}, state.is_main_process)
+    path = train_on(args.stage, config)
+    if state.is_main_process:
+        print(path)
+
+
+def train_on(stage: str, config: RunConfig) -> Path:
+    """Trains a stage on its prepared photos; returns the product's file.
+
+    Raises:
+        RestorerIDError: as the stages, and as `open_photos`.
+    """
+    from ..training.small_stages import train_autoencoder, train_unet
+    from ..training.stages import train_stage
+
+    photos, clip = open_photos(stage, config.data, config.seed)
+    if isinstance(config, AutoencoderConfig):
+        return train_autoencoder(config, photos)
+    if isinstance(config, UNetConfig):
+        return train_unet(config, photos)
+    assert isinstance(config, TrainingConfig)
+    held_out = None
+    if config.held_out is not None:
+        held_out, _ = open_photos(stage, config.held_out, config.seed)
+    return train_stage(cast(Stage, stage), config, photos, clip, held_out)
+
+
+def open_photos(stage: str, folder: Path, seed: int) -> tuple[Dataset[Any], Tensor | None]:
+    """Prepared photos for a stage, and CLIP's features of no face where it has faces.
+
+    Raises:
+        RestorerIDError: `prepare` did not make the folder, or it lacks what the stage needs.
+    """
+    from ..training.data import PreparedFaces, ReferencePairs, SinglePhotos
+
+    data = PreparedFaces(folder)
+    if stage in ("fir", "single"):
+        return ReferencePairs(data, seed), data.unconditional_clip()
+    return SinglePhotos(data, seed), None

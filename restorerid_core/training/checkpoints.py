@@ -1,0 +1,65 @@
+"""Checkpoints of a run: whole or not there at all, and only the latest few."""
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ..errors import RestorerIDError
+
+
+class Checkpoints:
+    """OUT/checkpoints/STEP, as Accelerate writes them: weights, optimiser and random states.
+
+    Args:
+        folder: where they are.
+        keep: how many.
+    """
+
+    def __init__(self, folder: Path, keep: int):
+        self.folder = folder
+        self.keep = keep
+
+    def steps(self) -> list[int]:
+        """The steps after which there is one, in order."""
+        names = (path.name for path in self.folder.glob("*") if path.is_dir())
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def save(self, accelerator: Any, step: int) -> None:
+        """The state after `step` steps; every process calls it."""
+        final, part = self._path(step), self.folder / f".{step:07d}.part"
+        if accelerator.is_main_process:
+            shutil.rmtree(part, ignore_errors=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(part))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(part, final)
+            for old in self.steps()[: -self.keep]:
+                shutil.rmtree(self._path(old))
+        accelerator.wait_for_everyone()
+
+    def load(self, accelerator: Any) -> int:
+        """The latest state; returns its step, 0 where there is none.
+
+        Raises:
+            RestorerIDError: it does not fit the run.
+        """
+        steps = self.steps()
+        if not steps:
+            return 0
+        path = self._path(steps[-1])
+        try:
+            accelerator.load_state(str(path))
+        except Exception as error:  # damaged files raise a dozen types
+            raise RestorerIDError(
+                f"The checkpoint '{path}' cannot be used ({type(error).__name__}); expected "
+                "one of this run: delete it to go on from the one before, or choose another "
+                "`output`."
+            ) from error
+        return steps[-1]
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{step:07d}"

@@ -1,0 +1,86 @@
+"""Prepared faces in a few large .tar files, as webdataset reads them, not in many small ones."""
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...checkpoint.writer import replacing
+
+if TYPE_CHECKING:
+    from .faces import PreparedFace
+
+PATTERN = "shard-*.tar"
+ENDINGS = (".png", ".safetensors")
+
+
+class FaceFiles:
+    """Files of a prepared folder by their names, wherever they are: by themselves or in a shard."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._places = {
+            member.name: (shard, member.offset_data, member.size)
+            for shard in sorted(root.glob(PATTERN))
+            for member in _members(shard)
+        }
+
+    def __contains__(self, name: str) -> bool:
+        """Whether it is in a shard."""
+        return name in self._places
+
+    def read(self, name: str) -> bytes:
+        """Raises OSError where there is no such file."""
+        if name not in self._places:
+            return (self.root / name).read_bytes()
+        shard, start, length = self._places[name]
+        # A shard is not compressed, so that any file of it can be read by itself.
+        with shard.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+
+def pack(root: Path, faces: Sequence[PreparedFace], per_shard: int) -> list[Path]:
+    """Moves the files of faces into shards; those that are in one stay where they are.
+
+    A face is NAME.png, NAME.safetensors and NAME.json, which says whose it is.
+
+    Returns:
+        the new shards.
+    """
+    known = FaceFiles(root)
+    _remove(root, [face for face in faces if f"{face.name}.json" in known])
+    waiting = [face for face in faces if f"{face.name}.json" not in known]
+    first = len(list(root.glob(PATTERN)))
+    shards = []
+    for number, start in enumerate(range(0, len(waiting), per_shard), first):
+        part = waiting[start : start + per_shard]
+        shards.append(root / PATTERN.replace("*", f"{number:05d}"))
+        with replacing(shards[-1]) as path, tarfile.open(path, "w") as tar:
+            for face in part:
+                _add(tar, root, face)
+        _remove(root, part)
+    return shards
+
+
+def _members(shard: Path) -> Iterable[tarfile.TarInfo]:
+    with tarfile.open(shard, "r:") as tar:
+        yield from tar
+
+
+def _add(tar: tarfile.TarFile, root: Path, face: PreparedFace) -> None:
+    files = {ending: (root / f"{face.name}{ending}").read_bytes() for ending in ENDINGS}
+    files[".json"] = json.dumps({"person": face.person}).encode()
+    for ending, data in files.items():
+        member = tarfile.TarInfo(f"{face.name}{ending}")
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
+
+
+def _remove(root: Path, faces: Iterable[PreparedFace]) -> None:
+    for face in faces:
+        for ending in ENDINGS:
+            (root / f"{face.name}{ending}").unlink(missing_ok=True)

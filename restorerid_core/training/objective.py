@@ -1,0 +1,118 @@
+"""What training minimises: the mean squared error of the predicted noise."""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..checkpoint.layout import FIR, ID_ATTENTION, SPADE, group_of
+from ..engine.attachment import Attachment
+from ..plain_conditioning import PlainConditioning
+from ..schedule import alphas_cumprod
+from .config import Stage
+from .initial import Weights
+
+LQ_ENCODER = "LQ encoder"
+LEARNS: dict[Stage, tuple[str, ...]] = {
+    "base": (LQ_ENCODER, SPADE),
+    "fir": (FIR,),
+    "single": (LQ_ENCODER, SPADE, FIR),
+}
+"""Groups of weights (`checkpoint.layout`) that a stage trains; all else is frozen."""
+
+
+class LatentBatch(NamedTuple):
+    """What one step of the network sees.
+
+    `embedding` and `clip` are None in stage 1; where the ID tokens are dropped they are those of no
+    face, and where the LQ latent is dropped it is zero.
+    """
+
+    target: Tensor
+    """(B, 4, h, w), latents of the good photos times 0.18215."""
+    lq: Tensor
+    """(B, 4, h, w), of the degraded photos."""
+    noise: Tensor
+    """(B, 4, h, w), standard normal."""
+    timesteps: Tensor
+    """(B,), 0-999."""
+    embedding: Tensor | None = None
+    """(B, 512), ArcFace at unit length."""
+    clip: Tensor | None = None
+    """(B, 257, 1280), CLIP-ViT-H/14's penultimate hidden states."""
+
+
+class Objective(nn.Module):
+    """The network of one stage on a frozen UNet, and its loss (paper, Eqs. 3 and 8).
+
+    The UNet is no submodule: it is in no checkpoint and gets no gradient. It is changed for good.
+
+    Args:
+        unet: diffusers' UNet of SD-1.5.
+        weights: adapter, face projector and LoRA to start from.
+        text: (1, 77, 768), the prompt of all photos.
+        stage: decides what learns, and whether the face acts.
+        id_scale: λ.
+        learn_identity: ID attention and face projector learn as well.
+        checkpointing: the UNet's activations are computed again for the gradient.
+    """
+
+    alphas: Tensor
+    text: Tensor
+
+    def __init__(
+        self, unet: Any, weights: Weights, text: Tensor, stage: Stage,
+        id_scale: float = 0.75, learn_identity: bool = False, checkpointing: bool = False,
+    ):  # fmt: skip
+        super().__init__()
+        self.adapter, self.projector = weights.adapter, weights.projector
+        self.has_face = stage != "base"
+        self._id_scale = id_scale
+        self._network = Attachment(unet.requires_grad_(False), self.adapter.config, weights.lora)
+        self._network.merge_lora(self.has_face)
+        if checkpointing:
+            unet.train()  # SD-1.5 has no dropout; some versions of diffusers ask for it
+            unet.enable_gradient_checkpointing()
+            self._network.keeps_step = True
+        learns = LEARNS[stage] + ((ID_ATTENTION,) if learn_identity and self.has_face else ())
+        for name, parameter in self.adapter.named_parameters():
+            parameter.requires_grad_(group_of(name) in learns)
+        self.projector.requires_grad_(ID_ATTENTION in learns)
+        alphas = torch.from_numpy(alphas_cumprod()).float()
+        self.register_buffer("alphas", alphas, persistent=False)
+        # Copied: made in inference mode, it could not be kept for a gradient.
+        self.register_buffer("text", text.clone(), persistent=False)
+
+    def forward(self, batch: LatentBatch) -> Tensor:
+        """The loss, a scalar."""
+        return self.loss(batch, self.tokens(batch))
+
+    def tokens(self, batch: LatentBatch) -> Tensor | None:
+        """ID tokens (B, T, 768); None without faces."""
+        if batch.embedding is None or batch.clip is None:
+            return None
+        return self.projector(batch.embedding, batch.clip)
+
+    def loss(self, batch: LatentBatch, tokens: Tensor | None) -> Tensor:
+        """‖ε − ε(x_t, t, z_lq, T)‖², averaged over all values.
+
+        Args:
+            tokens: (B, T, 768), the ID tokens; None is the paper's base model.
+        """
+        noised = add_noise(batch.target, batch.noise, self.alphas[batch.timesteps])
+        eps = self.predict(noised, batch.timesteps, batch.lq, tokens)
+        return F.mse_loss(eps.float(), batch.noise)
+
+    def predict(self, x: Tensor, timesteps: Tensor, lq: Tensor, tokens: Tensor | None) -> Tensor:
+        """ε of x (B, 4, h, w) at timesteps (B,)."""
+        step = PlainConditioning(self.adapter, lq, timesteps, tokens, self._id_scale)
+        text = self.text.to(x.dtype).expand(len(x), -1, -1)
+        return self._network(x, timesteps, text, step)
+
+
+def add_noise(latent: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
+    """x_t = √ᾱ·z + √(1 − ᾱ)·ε of (B, 4, h, w), ᾱ (B,)."""
+    alphas = alphas[:, None, None, None]
+    return alphas.sqrt() * latent + (1 - alphas).sqrt() * noise

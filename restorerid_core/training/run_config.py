@@ -1,0 +1,93 @@
+"""What every training run depends on, whatever it trains."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import RestorerIDError
+
+Precision = Literal["no", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Data, optimiser, checkpoints and logs. Paths are relative to the working directory.
+
+    Raises:
+        RestorerIDError: a value is out of range.
+    """
+
+    data: Path
+    """Folder that `prepare` wrote."""
+    output: Path
+    """Folder for checkpoints, logs, samples and the product; a run goes on from what is in it."""
+    size: int = 512
+    """Side of the photos, px; a multiple of 64 from 128 on."""
+
+    iterations: int = 60_000
+    """Steps of the optimiser."""
+    batch: int = 16
+    """Photos in a step, over all processes and `accumulation` parts together."""
+    accumulation: int = 1
+    """Parts that a process takes its share of a batch in, to save memory."""
+    learning_rate: float = 5e-5
+    """Of AdamW."""
+    weight_decay: float = 0.01
+    """Of AdamW."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient; 0 leaves it as it is."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights, which then is the product; 0 keeps none."""
+    precision: Precision = "no"
+    """Mixed precision."""
+    seed: int = 0
+    """Of weights, order, noise and degradation."""
+
+    workers: int = 2
+    """Processes that read photos, for each training process."""
+    log_every: int = 10
+    """Steps between two points of the loss curve, each their mean."""
+    save_every: int = 1000
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Checkpoints that are kept, the latest."""
+    held_out: Path | None = None
+    """Prepared folder of other people for the sample pictures; None takes them from `data`."""
+    sample_every: int = 1000
+    """Steps between sample pictures; 0 makes none."""
+    samples: int = 4
+    """Photos of a sample picture."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, RANGES)
+
+
+Range = tuple[str, str, Callable[[Any], bool]]
+"""Name of a setting, what is expected of it, and whether a value is that."""
+
+
+def check_ranges(config: Any, ranges: tuple[Range, ...]) -> None:
+    """Raises RestorerIDError for the first value that is out of range."""
+    for name, wanted, fits in ranges:
+        if not fits(getattr(config, name)):
+            raise RestorerIDError(
+                f"`{name}` is {getattr(config, name)!r}; expected {wanted}: change it in the "
+                "configuration."
+            )
+
+
+def at_least(low: float, *names: str) -> tuple[Range, ...]:
+    """The range of several settings."""
+    return tuple((name, f"{low:g} or more", lambda value: value >= low) for name in names)
+
+
+RANGES: tuple[Range, ...] = (
+    *at_least(1, "iterations", "batch", "accumulation", "log_every", "save_every", "keep",
+              "samples"),
+    *at_least(0, "weight_decay", "clip_norm", "seed", "workers", "sample_every"),
+    ("learning_rate", "more than 0", lambda value: value > 0),
+    ("ema", "0, or a decay below 1 such as 0.999", lambda value: 0 <= value < 1),
+    ("size", "a multiple of 64 from 128 on", lambda value: value >= 128 and value % 64 == 0),
+)  # fmt: skip

@@ -1,0 +1,123 @@
+"""A small SD-1.5 from nothing, for trials: its autoencoder, then its UNet without any text."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..engine import vae
+from ..schedule import alphas_cumprod
+from .objective import add_noise
+from .run_config import Range, RunConfig, at_least, check_ranges
+
+TEXT_SHAPE = (1, 77, 768)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig(RunConfig):
+    """Run of `train autoencoder`.
+
+    Raises:
+        RestorerIDError: a value is out of range.
+    """
+
+    width: int = 32
+    """Channels of the first level, a multiple of 32 (SD-1.5: 128)."""
+    kl: float = 1e-6
+    """Weight of the Kullback-Leibler term beside the mean absolute error."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, (*WIDTH, *at_least(0, "kl")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig(RunConfig):
+    """Run of `train unet`.
+
+    Raises:
+        RestorerIDError: a value is out of range.
+    """
+
+    autoencoder: Path
+    """File that `train autoencoder` wrote."""
+    width: int = 64
+    """Channels of the first level, a multiple of 32 (SD-1.5: 320)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, WIDTH)
+
+
+WIDTH: tuple[Range, ...] = (
+    ("width", "a multiple of 32 from 32 on", lambda value: value > 0 and value % 32 == 0),
+)
+
+
+class AutoencoderObjective(nn.Module):
+    """Mean absolute error of the decoded photo, and a little of the posterior's KL divergence.
+
+    Args:
+        vae: diffusers' AutoencoderKL.
+        kl: weight of the divergence, which is taken per value of the photo.
+    """
+
+    def __init__(self, vae: Any, kl: float):
+        super().__init__()
+        self.vae = vae.requires_grad_(True)
+        self._kl = kl
+
+    def forward(self, samples: Mapping[str, Tensor]) -> Tensor:
+        """The loss of `Stream`'s samples, a scalar."""
+        pixels = 2 * samples["target"] - 1
+        posterior = self.vae.encode(pixels).latent_dist
+        latent = posterior.mean + posterior.std * samples["noise"]
+        error = (self.vae.decode(latent).sample - pixels).abs().mean()
+        return error + self._kl * posterior.kl().mean() / pixels[0].numel()
+
+
+@torch.no_grad()
+def normalise(autoencoder: Any, photos: Tensor) -> None:
+    """Makes latents of photos (N, 3, H, W) in [0, 1] deviate by 1 once they are times 0.18215.
+
+    The factor goes into the convolutions before and after the latent, so nothing else changes.
+    """
+    factor = 1 / float(vae.encode(autoencoder, photos).std())
+    before, after = autoencoder.quant_conv, autoencoder.post_quant_conv
+    channels = after.in_channels
+    before.weight[:channels] *= factor
+    before.bias[:channels] *= factor
+    before.bias[channels:] += 2 * torch.tensor(factor).log()  # the variance's logarithm
+    after.weight /= factor
+
+
+class UNetObjective(nn.Module):
+    """Mean squared error of the noise that a UNet predicts from nothing but the noisy latent.
+
+    Args:
+        unet: diffusers' UNet2DConditionModel; its text is zero.
+    """
+
+    alphas: Tensor
+
+    def __init__(self, unet: Any):
+        super().__init__()
+        self.unet = unet.requires_grad_(True)
+        alphas = torch.from_numpy(alphas_cumprod()).float()
+        self.register_buffer("alphas", alphas, persistent=False)
+
+    def forward(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """The loss of latents and noise, (B, 4, h, w), and timesteps (B,)."""
+        latent, noise, timesteps = batch
+        noised = add_noise(latent, noise, self.alphas[timesteps])
+        return F.mse_loss(self.predict(noised, timesteps).float(), noise)
+
+    def predict(self, x: Tensor, timesteps: Tensor) -> Tensor:
+        """ε of x (B, 4, h, w)."""
+        text = torch.zeros(TEXT_SHAPE, device=x.device, dtype=x.dtype).expand(len(x), -1, -1)
+        return self.unet(x, timesteps, text, return_dict=False)[0]

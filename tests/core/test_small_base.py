@@ -1,0 +1,104 @@
+"""A small SD-1.5 from nothing: names of the original checkpoint, latents of unit deviation."""
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import Golden, relative_error
+from training_scenes import Photos, tiny_config
+
+from restorerid_core.demo.sd15_shapes import unet_shapes, vae_shapes
+from restorerid_core.engine import vae
+from restorerid_core.engine.clip import encode_prompts
+from restorerid_core.engine.models import from_original, load_sd15
+from restorerid_core.engine.original_names import OriginalNames
+from restorerid_core.engine.sizes import unet_config, vae_config
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.training.config_file import build_config, plain
+from restorerid_core.training.run_config import RunConfig
+from restorerid_core.training.small_base import AutoencoderConfig, UNetConfig, normalise
+from restorerid_core.training.small_stages import train_autoencoder, train_unet
+
+pytestmark = pytest.mark.usefixtures("fresh_accelerate")
+CPU = torch.device("cpu")
+
+
+def vae_names() -> OriginalNames:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    return OriginalNames(AutoencoderKL, vae_shapes(32), vae_config)
+
+
+def unet_names() -> OriginalNames:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    return OriginalNames(UNet2DConditionModel, unet_shapes(32), unet_config)
+
+
+@pytest.mark.parametrize("make", [vae_names, unet_names])
+def test_a_model_comes_back_from_its_original_names(make: Any) -> None:
+    names = make()
+    model, again = names.new(1), names.new(1)
+    tensors = names.tensors(model)
+    shapes = vae_shapes(32) if make is vae_names else unet_shapes(32)
+    assert {key: tensor.shape for key, tensor in tensors.items()} == shapes
+    loaded = from_original(type(model), tensors, names.config).state_dict()
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(loaded[key], tensor)
+        assert torch.equal(again.state_dict()[key], tensor)
+
+
+def test_normalised_latents_and_the_same_pictures() -> None:
+    model = vae_names().new(0).eval()
+    photos = Photos(128, 4).pictures.clamp(0, 1)
+    with torch.no_grad():
+        before = vae.decode(model, vae.encode(model, photos))
+        spread = model.encode(2 * photos - 1).latent_dist
+        normalise(model, photos)
+        latent = vae.encode(model, photos)
+        after = model.encode(2 * photos - 1).latent_dist
+        assert latent.std() == pytest.approx(1.0, abs=1e-3)
+        assert relative_error(vae.decode(model, latent), before) < 1e-4
+        assert relative_error(after.std / after.mean.std(), spread.std / spread.mean.std()) < 1e-4
+
+
+def tiny(folder: Path, kind: type[Any], **changes: Any) -> Any:
+    """As `tiny_config`, of another kind."""
+    known = RunConfig.__dataclass_fields__
+    settings = {k: v for k, v in plain(tiny_config(folder)).items() if k in known}
+    return build_config(kind, {**settings, "iterations": 2, "width": 32, **changes})
+
+
+@pytest.mark.slow
+def test_both_parts_make_a_base(tmp_path: Path) -> None:
+    first = tiny(tmp_path / "vae", AutoencoderConfig, sample_every=2, samples=2)
+    autoencoder = train_autoencoder(first, Photos(128))
+    second = tiny(tmp_path / "unet", UNetConfig, autoencoder=str(autoencoder), sample_every=2,
+                  samples=2, ema=0.5)  # fmt: skip
+    path = train_unet(second, Photos(128))
+    for config in (first, second):
+        assert (config.output / "samples" / "0000002.png").is_file()
+    base = load_sd15(path, torch.float32, CPU)
+    latent = vae.encode(base.vae, torch.stack([Photos(128)[n]["target"] for n in range(4)]))
+    assert latent.std() == pytest.approx(1.0, abs=0.01)
+    with torch.no_grad():
+        x, t = Golden.input("x", 1, 4, 16, 16), torch.tensor([10.0])
+        assert base.unet(x, t, torch.zeros(1, 77, 768)).sample.isfinite().all()
+    prompts = encode_prompts(path, ["", "a face"], torch.float32, CPU)
+    assert not any(text.any() for text in prompts)
+
+
+def test_another_file_than_the_autoencoder(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(RestorerIDError, match=r"'other\.safetensors' lacks the tensor"):
+        train_unet(tiny(tmp_path, UNetConfig, autoencoder=str(path)), Photos(128))
+
+
+@pytest.mark.parametrize("kind", [AutoencoderConfig, UNetConfig])
+def test_width(tmp_path: Path, kind: type[Any]) -> None:
+    extra = {"autoencoder": "a"} if kind is UNetConfig else {}
+    with pytest.raises(RestorerIDError, match="`width` is 40; expected a multiple of 32"):
+        tiny(tmp_path, kind, width=40, **extra)

@@ -1,0 +1,87 @@
+"""Configurations: the paper's values, and each fault in one sentence."""
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.training.config import PRESETS, Stage, TrainingConfig
+from restorerid_core.training.config_file import build_config, plain, read_config
+
+PATHS = {"data": "faces", "output": "out", "base": "sd15.safetensors"}
+
+
+def read(tmp_path: Path, stage: Stage = "fir", **settings: Any) -> TrainingConfig:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**PATHS, **settings}))
+    return read_config(path, TrainingConfig, PRESETS[stage])
+
+
+def test_presets_are_the_papers(tmp_path: Path) -> None:
+    base, fir, single = (read(tmp_path, stage) for stage in PRESETS)
+    for config in (base, fir, single):
+        assert (config.learning_rate, config.batch, config.size) == (5e-5, 16, 512)
+        assert (config.id_scale, config.prompt, config.degradation) == (0.75, "", "released")
+    assert (base.iterations, fir.iterations) == (60_000, 30_000)
+    assert (base.drop_identity, base.drop_lq) == (0.0, 0.0)
+    for config in (fir, single):
+        assert (config.drop_identity, config.drop_lq) == (0.05, 0.05)
+
+
+def test_the_files_settings_go_before_the_presets(tmp_path: Path) -> None:
+    config = read(tmp_path, iterations=5, ema=0, adapter={"lq_width": 64}, start="a.safetensors")
+    assert (config.iterations, config.ema, config.adapter.lq_width) == (5, 0.0, 64)
+    assert config.start == Path("a.safetensors")
+    assert build_config(TrainingConfig, plain(config)) == config
+
+
+def test_toml(tmp_path: Path) -> None:
+    pytest.importorskip("tomllib", reason="Python 3.10 has no TOML")
+    path = tmp_path / "config.toml"
+    path.write_text("\n".join(f'{key} = "{value}"' for key, value in PATHS.items()) + """
+batch = 8
+[adapter]
+lora_rank = 4
+""")
+    config = read_config(path, TrainingConfig, PRESETS["fir"])
+    assert (config.batch, config.adapter.lora_rank) == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"bach": 16}, "`bach` is no setting; expected one of data, output"),
+        ({"adapter": {"width": 1}}, "`adapter.width` is no setting"),
+        ({"batch": "16"}, "`batch` is '16'; expected a whole number"),
+        ({"batch": True}, "`batch` is True; expected a whole number"),
+        ({"learn_identity": 1}, "`learn_identity` is 1; expected true or false"),
+        ({"start": 3}, "`start` is 3; expected a path or null"),
+        ({"adapter": 3}, "`adapter` is 3; expected a table of settings"),
+        ({"precision": "fp8"}, "`precision` is 'fp8'; expected one of no, bf16, fp16"),
+        ({"batch": 0}, "`batch` is 0; expected 1 or more"),
+        ({"size": 500}, "`size` is 500; expected a multiple of 64 from 128 on"),
+        ({"drop_lq": 5}, "`drop_lq` is 5.0; expected a share"),
+        ({"learning_rate": float("nan")}, "`learning_rate` is nan; expected more than 0"),
+        ({"ema": 1}, "`ema` is 1.0; expected 0, or a decay below 1"),
+        ({"degradation": "mild"}, "`degradation` is 'mild'; expected one of light, heavy"),
+    ],
+)
+def test_faults_of_settings(tmp_path: Path, settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RestorerIDError) as error:
+        read(tmp_path, **settings)
+    assert sentence in str(error.value)
+    assert "config.json' cannot be used" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("{", "cannot be read"), ("[1]", "it holds list"), ("{}", "`data` is missing; expected a p")],
+)
+def test_faults_of_the_file(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(RestorerIDError, match=sentence):
+        read_config(path, TrainingConfig, {})
+    with pytest.raises(RestorerIDError, match="cannot be read"):
+        read_config(tmp_path / "none.json", TrainingConfig, {})
