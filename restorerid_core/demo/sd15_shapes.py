@@ -1,5 +1,5 @@
 """The tensors of SD-1.5 by the names of its original checkpoint, at any width."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import Size
 
@@ -15,9 +15,17 @@ def unet_shapes(width: int = 320) -> dict[str, Size]:
     return {UNET + key: Size(shape) for key, shape in _unet(width)}
 
 
-def vae_shapes(width: int = 128) -> dict[str, Size]:
-    """As `unet_shapes`, of the autoencoder."""
-    return {VAE + key: Size(shape) for key, shape in _vae(width)}
+def vae_shapes(
+    width: int = 128, multipliers: Sequence[int] = MULTIPLIERS, blocks: int = 2
+) -> dict[str, Size]:
+    """As `unet_shapes`, of the autoencoder.
+
+    Args:
+        multipliers: of the width in each of the four levels.
+        blocks: ResBlocks of a level; the decoder has one more.
+    """
+    widths = [width * multiplier for multiplier in multipliers]
+    return {VAE + key: Size(shape) for key, shape in _vae(widths, blocks)}
 
 
 def clip_shapes(
@@ -37,16 +45,15 @@ def clip_shapes(
     return {prefix + key: Size(shape) for key, shape in found.items()}
 
 
-def _vae(width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    widths = [width * multiplier for multiplier in MULTIPLIERS]
+def _vae(widths: Sequence[int], blocks: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from _layer("quant_conv", 8, 8, 1)
     yield from _layer("post_quant_conv", 4, 4, 1)
-    for side, levels, blocks in (("encoder", "down", 2), ("decoder", "up", 3)):
+    for side, levels in (("encoder", "down"), ("decoder", "up")):
         down = side == "encoder"
-        channels = width if down else widths[-1]
+        channels = widths[0] if down else widths[-1]
         yield from _layer(f"{side}.conv_in", channels, 3 if down else 4, 3)
         for level in range(4) if down else reversed(range(4)):
-            for block in range(blocks):
+            for block in range(blocks if down else blocks + 1):
                 name = f"{side}.{levels}.{level}.block.{block}"
                 yield from _vae_block(name, channels, widths[level])
                 channels = widths[level]

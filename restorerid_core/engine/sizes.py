@@ -25,9 +25,10 @@ def unet_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def vae_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """diffusers' configuration of a VAE by its original names."""
-    name = "first_stage_model.encoder.down.{}.block.0.conv1.weight"
+    name = "first_stage_model.encoder.down.{}.block.{}.conv1.weight"
     return _shipped("vae") | {
-        "block_out_channels": [len(tensors[name.format(level)]) for level in range(4)],
+        "block_out_channels": [len(tensors[name.format(level, 0)]) for level in range(4)],
+        "layers_per_block": sum(name.format(0, block) in tensors for block in range(8)),
     }
 
 
