@@ -48,7 +48,8 @@ class Clock:
 
 def nbytes(tensors: Iterable[Tensor]) -> int:
     """Of different storages."""
-    return sum({t.data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+    storages = (tensor.untyped_storage() for tensor in tensors)
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def saved(run: Callable[[], Tensor], known: Iterable[Tensor]) -> tuple[Tensor, int]:
@@ -129,8 +130,8 @@ def report(stage: Stage, size: int, base: Path, device: torch.device, checkpoint
     frozen = nbytes(known) - learnt
     sizes = {"frozen weights": frozen, "learning weights": learnt, "their gradients": learnt,
              "AdamW's moments": 2 * learnt, "activations of a photo": activations}  # fmt: skip
-    for name, size_ in sizes.items():
-        print(f"{name:28}{size_ / GIB:9.2f} GiB")
+    for name, held in sizes.items():
+        print(f"{name:28}{held / GIB:9.2f} GiB")
     for half in (False, True):
         counts = ", ".join(fitting(frozen, learnt, activations, half))
         print(f"photos in {GPUS} GB, {'half precision' if half else 'float32'}: {counts}")

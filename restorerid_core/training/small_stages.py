@@ -125,7 +125,6 @@ def _finish(
     product: Callable[[], dict[str, Tensor]],
 ) -> None:  # fmt: skip
     """Trains and writes the product."""
-
     run.go(stream, draw)
     if run.accelerator.is_main_process:
         with averaged(run.ema, run.learning), replacing(path) as temporary:
