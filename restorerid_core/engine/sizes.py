@@ -13,6 +13,9 @@ from ..config import UNET
 CONFIGS = Path(__file__).with_name("sd15")
 TEXT_HEAD, VISION_HEAD = 64, 80
 """Channels of an attention head in CLIP-L's text and in CLIP-H's vision model."""
+VAE_GROUP = 4
+"""Channels of the VAE's first level that GroupNorm takes together, as in SD-1.5. Of one alone it
+would take away the brightness and contrast of every picture."""
 
 
 def unet_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -26,8 +29,10 @@ def unet_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 def vae_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """diffusers' configuration of a VAE by its original names."""
     name = "first_stage_model.encoder.down.{}.block.{}.conv1.weight"
+    widths = [len(tensors[name.format(level, 0)]) for level in range(4)]
     return _shipped("vae") | {
-        "block_out_channels": [len(tensors[name.format(level, 0)]) for level in range(4)],
+        "block_out_channels": widths,
+        "norm_num_groups": widths[0] // VAE_GROUP,
         "layers_per_block": sum(name.format(0, block) in tensors for block in range(8)),
     }
 

@@ -61,7 +61,7 @@ class Run:
         self._prepare = prepare
         self.learning = [p for p in module.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            self.learning, lr=config.learning_rate, weight_decay=config.weight_decay
+            self.learning, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
         self.ema = moving_average(self.learning, config.ema, accelerator)

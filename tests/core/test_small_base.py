@@ -16,7 +16,12 @@ from restorerid_core.engine.sizes import unet_config, vae_config
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.training.config_file import build_config, plain
 from restorerid_core.training.run_config import RunConfig
-from restorerid_core.training.small_base import AutoencoderConfig, UNetConfig, normalise
+from restorerid_core.training.small_base import (
+    AutoencoderConfig,
+    UNetConfig,
+    UNetObjective,
+    normalise,
+)
 from restorerid_core.training.small_stages import train_autoencoder, train_unet
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
@@ -46,6 +51,20 @@ def test_a_model_comes_back_from_its_original_names(make: Any) -> None:
     for key, tensor in model.state_dict().items():
         assert torch.equal(loaded[key], tensor)
         assert torch.equal(again.state_dict()[key], tensor)
+
+
+@pytest.mark.parametrize(("width", "groups"), [(128, 32), (32, 8)])
+def test_the_vae_normalises_four_channels_together(width: int, groups: int) -> None:
+    shapes = {key: torch.empty(shape, device="meta") for key, shape in vae_shapes(width).items()}
+    assert vae_config(shapes)["norm_num_groups"] == groups
+
+
+def test_one_token_of_zeros_stands_for_all() -> None:
+    unet = unet_names().new(0)
+    x, t = Golden.input("x", 2, 4, 16, 16), torch.tensor([10.0, 900.0])
+    with torch.no_grad():
+        wanted = unet(x, t, torch.zeros(2, 77, 768)).sample
+        assert relative_error(UNetObjective(unet).predict(x, t), wanted) < 1e-5
 
 
 def test_normalised_latents_and_the_same_pictures() -> None:
