@@ -117,7 +117,7 @@ def report(stage: Stage, size: int, base: Path, device: torch.device, checkpoint
     nothing = torch.zeros(1, 257, 1280) if stage != "base" else None
     latents = Latents(parts.vae, Degradation(PRESETS["released"]), device, 0, 0, nothing)
     learning = [p for p in objective.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=5e-5)
+    optimizer = torch.optim.AdamW(learning, lr=5e-5, fused=True)
     known = [*parts.unet.parameters(), *parts.vae.parameters(), *objective.parameters()]
     step(objective, latents, optimizer, size, known, Clock(device))  # moments are made
     clock = Clock(device)
