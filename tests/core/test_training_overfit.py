@@ -1,0 +1,88 @@
+"""A few photos learnt by heart: restored, they are nearer to the originals than degraded."""
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import Golden
+from torch import Tensor
+from training_scenes import CLIP_DIM, BlockVAE, tiny_config
+
+from restorerid_core.degradation import PRESETS, Degradation
+from restorerid_core.demo.sd15_shapes import unet_shapes
+from restorerid_core.engine import vae
+from restorerid_core.engine.original_names import OriginalNames
+from restorerid_core.engine.sizes import unet_config
+from restorerid_core.training.averages import averaged
+from restorerid_core.training.config import AdapterSizes
+from restorerid_core.training.initial import starting_weights
+from restorerid_core.training.latents import Latents
+from restorerid_core.training.loop import Run, make_accelerator
+from restorerid_core.training.objective import Objective
+from restorerid_core.training.pictures import Pictures
+from restorerid_core.training.small_base import UNetObjective
+from restorerid_core.training.stream import Stream
+
+pytestmark = pytest.mark.usefixtures("fresh_accelerate")
+WIDTH = 64
+"""Of 32, GroupNorm would take each channel alone and with it the mean of the noise to predict."""
+SIZES = AdapterSizes(
+    lq_width=WIDTH, lq_channels=WIDTH, hidden_channels=32, lora_rank=4, clip_dim=CLIP_DIM,
+    projector_depth=1,
+)  # fmt: skip
+SETTINGS = {"batch": 4, "learning_rate": 1e-3, "clip_norm": 1.0, "ema": 0.98, "save_every": 1000}
+AUTOENCODER = BlockVAE(spread=13)
+"""Its latents deviate by about 1, as the network's do."""
+
+
+class Blocks:
+    """Two photos of 8x8 px blocks, which `BlockVAE` keeps exactly."""
+
+    def __init__(self) -> None:
+        colours = Golden.input("blocks", 2, 3, 16, 16).sigmoid()
+        self.photos = torch.nn.functional.interpolate(colours, scale_factor=8)
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        return {"target": self.photos[number % len(self.photos)]}
+
+
+def psnr(image: Tensor, original: Tensor) -> float:
+    return float(-10 * (image - original).square().mean().log10())
+
+
+def trained_unet(folder: Path, steps: int) -> Any:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    config = tiny_config(folder, iterations=steps, **SETTINGS)
+    names = OriginalNames(UNet2DConditionModel, unet_shapes(WIDTH), unet_config)
+    objective = UNetObjective(names.new(0))
+
+    def prepare(samples: Any) -> tuple[Tensor, Tensor, Tensor]:
+        latent = vae.encode(AUTOENCODER, samples["target"])
+        return latent, samples["noise"], samples["timestep"]
+
+    run = Run(make_accelerator(config), config, objective, prepare)
+    run.go(Stream(Blocks(), config, False))
+    run.ema.copy_to(run.learning)
+    return objective.unet
+
+
+@pytest.mark.slow
+def test_restored_is_3_db_above_degraded(tmp_path: Path, record_property: Any) -> None:
+    unet = trained_unet(tmp_path / "unet", 200)
+    config = tiny_config(tmp_path, iterations=350, **SETTINGS)
+    weights = starting_weights(unet, SIZES, 0)
+    objective = Objective(unet, weights, torch.zeros(1, 77, 768), "base")
+    latents = Latents(AUTOENCODER, Degradation(PRESETS["heavy"]), torch.device("cpu"))
+    stream = Stream(Blocks(), config, False)
+    pictures = Pictures(stream, range(8), latents, 20)
+    target = pictures.samples["target"]
+    degraded = psnr(pictures.degraded, target)
+    start = psnr(pictures.restored(objective), target)
+    run = Run(make_accelerator(config), config, objective, latents)
+    run.go(stream)
+    with averaged(run.ema, run.learning):
+        restored = psnr(pictures.restored(objective), target)
+    record_property("psnr", {"degraded": degraded, "start": start, "restored": restored})
+    assert restored > degraded + 3
+    assert restored > start
