@@ -11,33 +11,57 @@ from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.people import readable
 from ..restorerid_core.photo_files import list_folders
 
+ALLOW = "RESTORERID_FOLDERS"
+"""The environment variable in which the machine's owner lists more folders, as in PATH."""
+
 
 def find_folder(folder: str) -> Path:
-    """A folder in ComfyUI's input folder, or one anywhere by its full path.
+    """A folder in ComfyUI's input folder, or one that may be read by its full path.
+
+    Whoever may queue a prompt names folders, so a refusal must not tell what is on the disk.
 
     Raises:
-        RestorerIDError: there is no such folder, or `..` leads out of the input folder.
+        RestorerIDError: the folder may not be read, or there is none.
     """
-    root = os.path.abspath(folder_paths.get_input_directory())
+    root = folder_paths.get_input_directory()
     # A path that Windows copied has quotes around it.
-    named = os.path.expanduser(folder.strip().strip("\"'"))
-    path = Path(os.path.normpath(os.path.join(root, named)))
+    named = folder.strip().strip("\"'")
     if not named:
         raise RestorerIDError(f"`folder` is empty: {_choices(root)}.")
-    if not os.path.isabs(named) and not path.is_relative_to(root):
+    # `~` would tell who has a home here; a look at `\\server\share` sends credentials there.
+    foreign = named.startswith("~") or named[:2].strip("\\/") == "" or "\0" in named
+    path = Path(root if foreign else os.path.normpath(os.path.join(root, named)))
+    if foreign or not may_read(path):
         raise RestorerIDError(
-            f"`folder` '{named}' leads out of ComfyUI's input folder: give the full path of a "
-            f"folder elsewhere, or {_choices(root)}."
+            f"the folder '{named}' is not allowed: {_choices(root)}; {ALLOW} allows others."
         )
-    if not path.is_dir():
-        found = "is a file, not a folder" if path.is_file() else "does not exist"
+    if not os.path.isdir(path):
+        found = "is a file, not a folder" if os.path.isfile(path) else "does not exist"
         raise RestorerIDError(f"the folder '{path}' {found}: {_choices(root)}.")
     return path
 
 
+def may_read(path: Path) -> bool:
+    """Whether the path, with its links followed, is in ComfyUI's folders or the owner's."""
+    # Not by extra_model_paths.yaml: ComfyUI lists such folders and takes uploads into them.
+    owners = filter(os.path.isabs, os.environ.get(ALLOW, "").split(os.pathsep))
+    own = (folder_paths.get_input_directory(), folder_paths.get_output_directory())
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(os.path.realpath(root)) for root in (*own, *owners))
+
+
+def check_link(path: Path) -> None:
+    """Raises RestorerIDError for a link in an allowed folder that leads out of all of them."""
+    if not may_read(path):
+        raise RestorerIDError(
+            f"'{readable(str(path))}' is a link to a place that is not allowed: put a copy there, "
+            f"or allow the place with {ALLOW}."
+        )
+
+
 def _choices(root: str) -> str:
     found = ", ".join(f"'{path.name}'" for path in list_folders(Path(root))) or "none yet"
-    return f"name a folder of '{root}' ({found}), or give a full path"
+    return f"name a folder of '{root}' ({found}), or give the full path of one that is allowed"
 
 
 def fingerprint(paths: Iterable[Path]) -> str:

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.photo_files import list_photos, read_photo
-from .folders import find_folder, fingerprint, plain_name, readable
+from .folders import check_link, find_folder, fingerprint, plain_name, readable
 from .types import CATEGORY
 
 
@@ -25,7 +25,8 @@ class RestorerIDPhotoFolder(io.ComfyNode):
                 io.String.Input(
                     "folder",
                     default="",
-                    tooltip="A folder in ComfyUI's input folder, or a full path.",
+                    tooltip="A folder in ComfyUI's input folder, or the full path of one in its "
+                    "output folder or in RESTORERID_FOLDERS.",
                 ),
                 io.Int.Input(
                     "index",
@@ -69,6 +70,7 @@ class RestorerIDPhotoFolder(io.ComfyNode):
         root = find_folder(folder)
         photos = list_photos(root)
         path = choose_photo(photos, index, root)
+        check_link(path)
         photo = read_photo(path)
         place = f"photo {index + 1} of {len(photos)}"
         size = f"{photo.shape[1]}x{photo.shape[0]} px"

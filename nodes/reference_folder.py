@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.people import find_sources, read_people, readable
 from ..restorerid_core.faces.person import Person, merge_people
-from .folders import find_folder, fingerprint
+from .folders import check_link, find_folder, fingerprint
 from .reference import people_output, references_input
 from .types import CATEGORY
 
@@ -32,7 +32,8 @@ class RestorerIDReferenceFolder(io.ComfyNode):
                 io.String.Input(
                     "folder",
                     default="",
-                    tooltip="A folder in ComfyUI's input folder, or a full path.",
+                    tooltip="A folder in ComfyUI's input folder, or the full path of one in its "
+                    "output folder or in RESTORERID_FOLDERS.",
                 ),
                 references_input(),
             ],
@@ -56,7 +57,9 @@ class RestorerIDReferenceFolder(io.ComfyNode):
     @classmethod
     def execute(cls, folder: str, references: tuple[Person, ...] = ()) -> io.NodeOutput:
         root = find_folder(folder)
-        people, problems = read_people(find_sources(root))
+        sources, links = leave_links_out(find_sources(root))
+        people, problems = read_people(sources)
+        problems += links
         for problem in problems:
             log.warning("RestorerID reference left out: %s", problem)
         if not people:
@@ -66,6 +69,28 @@ class RestorerIDReferenceFolder(io.ComfyNode):
                 "people, or a subfolder of pictures for each person: put them there."
             )
         return io.NodeOutput(merge_people([*references, *people]), report(root, people, problems))
+
+
+def leave_links_out(
+    sources: list[tuple[Path, list[Path]]],
+) -> tuple[list[tuple[Path, list[Path]]], list[str]]:
+    """The sources that may be read, and a sentence about each link to one that may not."""
+    problems: list[str] = []
+
+    def allowed(path: Path) -> bool:
+        try:
+            check_link(path)
+        except RestorerIDError as error:
+            problems.append(str(error))
+            return False
+        return True
+
+    kept = [
+        (path, [file for file in files if file == path or allowed(file)])
+        for path, files in sources
+        if allowed(path)
+    ]
+    return kept, problems
 
 
 def report(root: Path, people: tuple[Person, ...], problems: list[str]) -> str:

@@ -19,8 +19,9 @@ def photo_folder(extension: ModuleType) -> Any:
 
 
 @pytest.fixture
-def album(tmp_path: Path) -> Path:
-    """Three photos, 40, 50 and 60 px wide, and a file that is none."""
+def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three photos, 40, 50 and 60 px wide, and a file that is none, in a folder that is allowed."""
+    monkeypatch.setenv("RESTORERID_FOLDERS", str(tmp_path))
     for number, name in enumerate(NAMES, 4):
         Image.new("RGB", (number * 10, 30), (0, 0, 255)).save(tmp_path / name)
     (tmp_path / "notes.txt").touch()
@@ -63,12 +64,13 @@ def test_the_folder_may_lie_in_the_input_folder(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
-def test_save_image_writes_under_the_name(photo_folder: Any, tmp_path: Path, comfy_root: Path):
+def test_save_image_writes_under_the_name(photo_folder: Any, input_folder: Path, tmp_path: Path):
     import folder_paths
 
-    (tmp_path / "album").mkdir()
-    Image.new("RGB", (30, 30)).save(tmp_path / "album" / os.fsdecode(b'%year% a\\b: "G\xfc".png'))
-    name = photo_folder.execute(str(tmp_path / "album"), 0).result[1]
+    (input_folder / "album").mkdir()
+    photo = input_folder / "album" / os.fsdecode(b'%year% a\\b: "G\xfc".png')
+    Image.new("RGB", (30, 30)).save(photo)
+    name = photo_folder.execute("album", 0).result[1]
     assert name == "_year_ a_b_ _G_xfc_"
     folder, file, *_ = folder_paths.get_save_image_path(name, str(tmp_path), 30, 30)
     assert (folder, file) == (str(tmp_path) + os.sep, name)
@@ -94,11 +96,22 @@ def test_a_negative_index_is_no_photo(photo_folder: Any, album: Path, error: typ
 
 
 def test_a_folder_without_photos_is_named(
-    photo_folder: Any, tmp_path: Path, error: type[Exception]
+    photo_folder: Any, input_folder: Path, error: type[Exception]
 ):
-    with pytest.raises(error) as refusal:
-        photo_folder.execute(str(tmp_path), 0)
-    assert str(refusal.value).startswith(f"the folder '{tmp_path}' has no pictures; expected")
+    (input_folder / "album").mkdir()
+    with pytest.raises(error, match="album' has no pictures; expected"):
+        photo_folder.execute("album", 0)
+
+
+def test_a_link_out_of_the_allowed_folders_is_not_shown(
+    photo_folder: Any, album: Path, input_folder: Path, error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    (input_folder / "link.png").symlink_to(album / "photo1.png")
+    photo_folder.execute(str(input_folder), 0)
+    monkeypatch.delenv("RESTORERID_FOLDERS")
+    with pytest.raises(error, match=r"link\.png' is a link to a place that is not allowed"):
+        photo_folder.execute(str(input_folder), 0)
 
 
 # Real runs

@@ -152,37 +152,61 @@ def test_a_run_reads_the_folder_again_only_when_it_changed(
 # Which folder
 
 
-def test_a_full_path_is_taken_as_it_is(reference_folder: Any, input_folder: Path, tmp_path: Path):
-    save(tmp_path / "elsewhere" / "Anna.png", 0.1)
-    for folder in (str(tmp_path / "elsewhere"), f' "{tmp_path / "elsewhere"}" '):
-        assert reference_folder.execute(folder).result[0][0].name == "Anna"
-
-
-def test_the_home_folder_may_be_written_short(
+def test_a_full_path_in_an_allowed_folder(
     reference_folder: Any, input_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    monkeypatch.setenv("RESTORERID_FOLDERS", os.pathsep.join(["", "scans", f"{tmp_path}/scans"]))
+    for place in ("input", "output", "scans"):
+        save(tmp_path / place / "family" / "Anna.png", 0.1)
+        for folder in (tmp_path / place / "family", f' "{tmp_path / place / "family"}" '):
+            assert reference_folder.execute(str(folder)).result[0][0].name == "Anna"
+
+
+def refusal_of(reference_folder: Any, error: type[Exception], folder: str) -> str:
+    texts = set()
+    for call in (reference_folder.execute, reference_folder.fingerprint_inputs):
+        with pytest.raises(error) as refusal:
+            call(folder)
+        texts.add(str(refusal.value).replace(f"'{folder}'", "NAMED", 1))
+    (text,) = texts
+    return text
+
+
+def test_a_refusal_does_not_tell_what_is_on_the_disk(
+    reference_folder: Any, input_folder: Path, error: type[Exception], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    """Folders with pictures, without, files, nothing at all, or too long a name: one sentence."""
     save(tmp_path / "elsewhere" / "Anna.png", 0.1)
-    assert reference_folder.execute("~/elsewhere").result[0][0].name == "Anna"
+    monkeypatch.setenv("RESTORERID_FOLDERS", str(tmp_path / "else"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (input_folder / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    named = [
+        str(tmp_path / "elsewhere"), str(tmp_path / "elsewhere" / "Anna.png"), str(tmp_path / "no"),
+        str(tmp_path), os.sep, "../elsewhere", "family/../../elsewhere", "linked",
+        "~", "~/elsewhere", "~root", r"\\server\share", "//server/share", "a\0b",
+        str(tmp_path / ("x" * 300)),
+    ]  # fmt: skip
+    texts = {refusal_of(reference_folder, error, folder) for folder in named}
+    assert len(texts) == 1
+    assert "NAMED is not allowed" in texts.pop()
 
 
-def test_a_folder_linked_into_the_input_folder_works(
+def test_a_link_out_of_the_allowed_folders_is_left_out(
     reference_folder: Any, input_folder: Path, tmp_path: Path
 ):
-    save(tmp_path / "elsewhere" / "Anna.png", 0.1)
-    (input_folder / "family").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    assert reference_folder.execute("family").result[0][0].name == "Anna"
-
-
-@pytest.mark.parametrize("folder", ["../elsewhere", "family/../../elsewhere"])
-def test_a_relative_path_stays_in_the_input_folder(
-    reference_folder: Any, input_folder: Path, error: type[Exception], tmp_path: Path, folder: str
-):
-    (input_folder / "family").mkdir()
-    save(tmp_path / "elsewhere" / "Anna.png", 0.1)
-    with pytest.raises(error, match="leads out of ComfyUI's input folder"):
-        reference_folder.execute(folder)
+    save(tmp_path / "elsewhere" / "secret.png", 0.1)
+    save(input_folder / "family" / "Anna.png", 0.2)
+    save(input_folder / "family" / "Bob" / "1.png", 0.3)
+    for link, target in {"Carl": ".", "Dora.png": "secret.png", "Bob/2.png": "secret.png"}.items():
+        (input_folder / "family" / link).symlink_to(tmp_path / "elsewhere" / target)
+    found, report = reference_folder.execute("family").result
+    assert [shown(person) for person in found] == [("Anna", [2]), ("Bob", [3])]
+    assert report.count("is a link to a place that is not allowed") == 3
+    assert "secret" not in report
 
 
 @pytest.mark.parametrize(
