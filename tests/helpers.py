@@ -6,6 +6,7 @@ from types import ModuleType
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch.nn.attention import SDPBackend
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,6 +20,11 @@ def load_recipe() -> ModuleType:
 
 
 RECIPE = load_recipe()
+
+
+FUSED_ATTENTION = [
+    SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION,
+]  # fmt: skip
 
 
 class Golden:

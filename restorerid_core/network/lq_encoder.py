@@ -66,9 +66,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(2)
-        q, k, v = (
-            self.qkv(self.norm(flat)).unflatten(1, (HEADS, 3, -1)).transpose(-1, -2).unbind(2)
-        )
+        qkv = self.qkv(self.norm(flat)).unflatten(1, (HEADS, 3, -1)).transpose(-1, -2)
+        # Fused attention needs channels of stride 1; the fallback writes out all L×L scores.
+        q, k, v = qkv.contiguous().unbind(2)
         h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).flatten(1, 2)
         return (flat + self.proj_out(h)).view_as(x)
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 from engine_networks import attached, build_adapter, build_unet, golden_conditions, plain
-from helpers import Golden, relative_error, seeded_state_dict
+from helpers import FUSED_ATTENTION, Golden, relative_error, seeded_state_dict
 from torch import Tensor
+from torch.nn.attention import sdpa_kernel
 
 from restorerid_core.conditioning import FaceIdentity, LQCondition
 from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
@@ -76,6 +77,12 @@ def test_one_call_equals_the_released_network(
     error = relative_error(both_halves(network(tag), conditions, x, timestep), g[f"{tag}.eps"])
     record_property("relative_error", error)
     assert error <= CALL
+
+
+def test_no_attention_of_a_step_leaves_the_fused_kernels(golden: Any, tiny: Network) -> None:
+    conditions = golden_conditions(golden("tiny"), "tiny.unet", 16, 16, 0.5)
+    with sdpa_kernel(FUSED_ATTENTION):  # another raises "No available kernel"
+        assert both_halves(tiny, conditions, torch.randn(1, 4, 16, 16), 981).isfinite().all()
 
 
 def test_the_plain_form_equals_the_released_network(

@@ -3,10 +3,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import relative_error, seeded_state_dict
+from helpers import FUSED_ATTENTION, relative_error, seeded_state_dict
 from torch import nn
+from torch.nn.attention import sdpa_kernel
 
 from restorerid_core.network.face_projector import FaceProjector
+from restorerid_core.network.id_attention import IDAttention, attend
 from restorerid_core.network.lq_encoder import LQEncoder
 from restorerid_core.network.modulation import SPADE, FIRAdapter
 
@@ -87,6 +89,33 @@ def test_fir_with_zero_convolutions_is_one_affine_per_channel() -> None:
     out = fir(x, torch.randn(2, 32, 8, 8), torch.randn(2, 4, 768))
     gain, bias = (conv.bias[:, None, None] for conv in (fir.mlp_gamma, fir.mlp_beta))
     torch.testing.assert_close(out, x + fir.param_free_norm(x) * gain + bias)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_runs_in_a_fused_kernel(dtype: torch.dtype, layout: torch.memory_format) -> None:
+    """Forward and backward: q, k or v of another layout would raise "No available kernel"."""
+
+    def features(channels: int) -> torch.Tensor:
+        x = torch.randn(2, channels, 16, 16, dtype=dtype).to(memory_format=layout)
+        return x.requires_grad_()
+
+    encoder, fir = LQEncoder(4, 32, 32).to(dtype), FIRAdapter(64, 32).to(dtype)
+    id_attention, projector = IDAttention(64), FaceProjector(context_dim=128, depth=1)
+    id_attention, projector = id_attention.to(dtype), projector.to(dtype)
+    tokens = torch.randn(2, 4, 768, dtype=dtype)
+    q = features(64).flatten(2).transpose(1, 2).contiguous()
+    clip = torch.randn(2, 257, 1280, dtype=dtype)
+    with sdpa_kernel(FUSED_ATTENTION):
+        outputs = [
+            *encoder(features(4), torch.zeros(2)),
+            fir(features(64), features(32), tokens),
+            attend(q, *id_attention.keys_values(tokens), heads=8),
+            projector(torch.randn(2, 512, dtype=dtype), clip),
+        ]
+        torch.stack([out.square().mean() for out in outputs]).sum().backward()
+    for module in (encoder, fir, id_attention, projector):
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
 
 
 def test_layers_of_a_host_are_used() -> None:
