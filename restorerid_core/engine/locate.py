@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checkpoint.tensors import fault_at_a_glance
 from ..errors import RestorerIDError
 from ..faces.packs import FacePack, find_pack
 from ..id_scale import WEIGHTS
@@ -49,10 +50,17 @@ def comfy_folders() -> list[Path]:
 
 
 def find_file(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> Path | None:
-    """The first of the usual names in the first folder that has one."""
+    """The first of the usual names in the first folder that has one.
+
+    A file that is empty or cut off counts as missing for `fetch`, `doctor` and `restore` alike.
+    """
+    return next((path for path in _there(roots, kind) if not fault_at_a_glance(path)), None)
+
+
+def _there(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> list[Path]:
     folder, names = kind
     paths = (root / folder / name for root in roots for name in names)
-    return next((path for path in paths if path.is_file()), None)
+    return [path for path in paths if path.is_file()]
 
 
 def require_file(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> Path:
@@ -61,9 +69,11 @@ def require_file(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> Pa
     if found is None:
         folder, names = kind
         looked = ", ".join(str(root / folder) for root in roots)
+        faults = [str(fault_at_a_glance(path)).rstrip(".") for path in _there(roots, kind)]
+        passed_over = f" (passed over: {'; '.join(faults)})" if faults else ""
         raise RestorerIDError(
-            f"{names[0]} was not found in {looked}: run `python -m restorerid_core fetch`, or name "
-            "a folder laid out like ComfyUI's models by --models."
+            f"{names[0]} was not found in {looked}{passed_over}: run `python -m restorerid_core "
+            "fetch`, or name a folder laid out like ComfyUI's models by --models."
         )
     return found
 

@@ -14,6 +14,7 @@ from onnx_files import save_network
 from PIL import Image
 from torch import Tensor
 
+from restorerid_core.checkpoint.tensors import PICKLE_MAGIC
 from restorerid_core.engine import locate
 from restorerid_core.engine import weights as needed
 from restorerid_core.engine.hub import HubFile
@@ -62,13 +63,14 @@ def read_photo(faces_dir: Path) -> Callable[[str], np.ndarray]:
 
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory: pytest.TempPathFactory) -> dict[HubFile, bytes]:
-    """Each file's bytes: small; only the face models are real."""
+    """Each file's bytes: small; only the face models are real, the others begin as weights do."""
     folder = tmp_path_factory.mktemp("contents")
     save_network(folder / "det", outputs=9, size="?", width=8)
     save_network(folder / "rec", width=8)
     return {
         DETECTOR: (folder / "det").read_bytes(), RECOGNISER: (folder / "rec").read_bytes(),
-        VISION: bytes(range(256)) * 400, QUALITY: b"musiq" * 1000, FULL: b"everything" * 1000,
+        VISION: PICKLE_MAGIC + bytes(range(256)) * 400, QUALITY: PICKLE_MAGIC + b"musiq" * 1000,
+        FULL: (PICKLE_MAGIC + b"everything" * 500) * 2,  # and so does each half
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from restorerid_core.__main__ import main
+from restorerid_core.checkpoint.tensors import PICKLE_MAGIC
 from restorerid_core.commands import doctor
 from restorerid_core.engine import locate
 
@@ -38,7 +39,7 @@ def test_missing_weights_and_the_folders_searched(capsys, tmp_path: Path):
 def test_all_there(capsys, tmp_path: Path, faces_dir: Path, monkeypatch: pytest.MonkeyPatch):
     for folder, names in doctor.FILES.values():
         (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / names[0]).touch()
+        (tmp_path / folder / names[0]).write_bytes(PICKLE_MAGIC)
     (tmp_path / "insightface").symlink_to(faces_dir / "models", target_is_directory=True)
     monkeypatch.setenv("RESTORERID_MODELS", str(tmp_path))
     status, found = run(capsys)

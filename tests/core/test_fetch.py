@@ -7,6 +7,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import torch
 from adapter_files import TINY
 from hub_files import (
     DETECTOR,
@@ -21,16 +22,21 @@ from hub_files import (
     sentences,
 )
 from hub_server import Hub
+from safetensors.torch import save
 
 from restorerid_core.__main__ import main
 from restorerid_core.checkpoint import convert, load_adapter
 from restorerid_core.checkpoint.conversion import SD15_NAME, SLIM_NAME
+from restorerid_core.checkpoint.tensors import PICKLE_MAGIC
 from restorerid_core.commands.fetch import STAGING
 from restorerid_core.engine import locate
 from restorerid_core.engine import weights as needed
 from restorerid_core.engine.hub import HubFile
+from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.packs import find_pack
 
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+SAFETENSORS = save({"weight": torch.zeros(2)})
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -71,15 +77,29 @@ def test_everything_is_fetched_and_split(
 def test_only_what_is_missing(hub: Hub, tmp_path: Path):
     for file in (VISION, QUALITY):
         (tmp_path / file.to).parent.mkdir()
-        (tmp_path / file.to).write_text("mine")
+        (tmp_path / file.to).write_bytes(PICKLE_MAGIC + b"mine")
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints/v1-5-pruned.safetensors").touch()
+    (tmp_path / "checkpoints/v1-5-pruned.safetensors").write_bytes(PICKLE_MAGIC)
     assert run(tmp_path, "--keep") == 0
-    assert (tmp_path / VISION.to).read_text() == "mine"
+    assert (tmp_path / VISION.to).read_bytes() == PICKLE_MAGIC + b"mine"
     made = {"restorerid/restorerid.safetensors", FULL.to, DETECTOR.to, RECOGNISER.to}
     others = {VISION.to, QUALITY.to, "checkpoints/v1-5-pruned.safetensors"}
     assert files(tmp_path) == made | others
     assert not hub.asked("GET", VISION.repo)
+
+
+@pytest.mark.parametrize("content", [b"", LFS, b"<html>Sign in", SAFETENSORS[:-1], b"PK\3\4cut"])
+def test_what_cannot_be_weights_counts_as_missing(
+    hub: Hub, contents: dict[HubFile, bytes], tmp_path: Path, content: bytes
+):
+    path = tmp_path / VISION.to
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert locate.find_file([tmp_path], locate.CLIP_VISION) is None  # what `doctor` asks
+    with pytest.raises(RestorerIDError, match=rf"passed over: '{path.name}'.*fetch"):
+        locate.require_file([tmp_path], locate.CLIP_VISION)  # what `restore` asks
+    assert run(tmp_path) == 0
+    assert path.read_bytes() == contents[VISION]
 
 
 def test_the_authors_file_that_is_here_is_split_without_the_hub(

@@ -25,6 +25,7 @@ from hub_server import Hub
 from onnx_files import save_network
 
 from restorerid_core.checkpoint import load_adapter
+from restorerid_core.checkpoint.tensors import PICKLE_MAGIC
 from restorerid_core.commands.fetch import STAGING
 from restorerid_core.engine import locate
 
@@ -62,7 +63,7 @@ def test_a_killed_download_is_taken_up_where_it_stopped(
     monkeypatch.undo()  # real pauses, and the file names of the table
     for kind in (locate.CLIP_VISION, locate.MUSIQ):
         (tmp_path / kind[0]).mkdir()
-        (tmp_path / kind[0] / kind[1][0]).touch()
+        (tmp_path / kind[0] / kind[1][0]).write_bytes(PICKLE_MAGIC)
     save_network(tmp_path / DETECTOR.to, outputs=9, size="?")
     save_network(tmp_path / RECOGNISER.to)
     hub.files[place(FULL)] = authors_file
