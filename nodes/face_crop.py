@@ -23,7 +23,7 @@ from ..restorerid_core.faces.select import (
     reason_to_skip,
 )
 from ..restorerid_core.images import check_image, to_rgb
-from .face_features import steps
+from .face_features import steps, stop_if_cancelled
 from .face_models import face_model_roots, face_models_input
 from .types import CATEGORY, CropsType
 
@@ -103,7 +103,7 @@ def find_faces(analyzer: FaceAnalyzer, photos: Tensor, order: str, progress: Any
     """The faces of (B, 3, H, W) photos, numbered in their order, photo after photo."""
     found: list[CropFace] = []
     for image, photo in enumerate(steps(photos, progress)):
-        faces = analyzer.find_all(photo_from_image(photo))
+        faces = analyzer.find_all(photo_from_image(photo), stop_if_cancelled)
         found += [
             CropFace.of(faces[index], len(found) + rank, image)
             for rank, index in enumerate(arrange(faces, order), 1)

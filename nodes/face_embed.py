@@ -23,6 +23,7 @@ from .face_features import (
     projector,
     require_vit_h,
     steps,
+    stop_if_cancelled,
     unconditional_hidden,
 )
 from .face_models import face_choice_inputs, face_model_roots, face_models_input
@@ -108,7 +109,7 @@ def find_faces(
     for number, reference in enumerate(steps(photos, progress), 1):
         name = f"reference image {number} of {len(photos)}"
         photo = photo_from_image(reference)
-        faces = analyzer.analyze(photo)
+        faces = analyzer.analyze(photo, check=stop_if_cancelled)
         face = choose_face(faces, photo.shape, rule, index, name)
         if len(faces) > 1:
             log_choice(name, len(faces), rule, face)

@@ -62,6 +62,11 @@ def projector(patcher: comfy.model_patcher.ModelPatcher) -> Callable[[Tensor, Te
 def steps(items: Iterable[T], progress: Any) -> Iterator[T]:
     """The items, with a step of the progress bar each; stops when the user cancels."""
     for item in items:
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        stop_if_cancelled()
         yield item
         progress.update(1)
+
+
+def stop_if_cancelled() -> None:
+    """Raises ComfyUI's own exception when the user has cancelled the run."""
+    comfy.model_management.throw_exception_if_processing_interrupted()

@@ -22,7 +22,7 @@ from ..restorerid_core.faces.similarity import (
 )
 from ..restorerid_core.faces.similarity_picture import draw_comparison
 from ..restorerid_core.images import check_image, to_rgb
-from .face_features import steps
+from .face_features import steps, stop_if_cancelled
 from .face_models import face_model_roots, face_models_input
 from .types import CATEGORY
 
@@ -121,4 +121,7 @@ def check_counts(images: int, references: int) -> None:
 
 def find_faces(analyzer: FaceAnalyzer, photos: Tensor, progress: Any) -> list[list[DetectedFace]]:
     """All faces of each photo of a batch (n, 3, H, W)."""
-    return [analyzer.find_all(photo_from_image(photo)) for photo in steps(photos, progress)]
+    return [
+        analyzer.find_all(photo_from_image(photo), stop_if_cancelled)
+        for photo in steps(photos, progress)
+    ]

@@ -27,6 +27,7 @@ from .face_features import (
     projector,
     require_vit_h,
     steps,
+    stop_if_cancelled,
     unconditional_hidden,
 )
 from .model import RestorerIDModel
@@ -124,7 +125,10 @@ def study_people(pack: FacePack, people: Sequence[Person]) -> dict[str, Referenc
         )
     analyzer = load_analyzer(pack)
     progress = comfy.utils.ProgressBar(len(people))
-    return {person.name: study_person(analyzer, person) for person in steps(people, progress)}
+    return {
+        person.name: study_person(analyzer, person, stop_if_cancelled)
+        for person in steps(people, progress)
+    }
 
 
 def face_features(restorerid: RestorerIDModel, clip_vision: Any, progress: Any) -> FaceFeatures:

@@ -1,7 +1,7 @@
 """Face detection (SCRFD) and identity embeddings (ArcFace) with insightface's models."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -21,6 +21,12 @@ EMBEDDING_DIM = 512
 MARGINS = (0.0, 0.5, 0.75, 1.5)
 SAME_FACE = 0.3
 """Boxes that overlap more than this (intersection over union) are the same face."""
+Check = Callable[[], object]
+"""Called before each run of a network; raises to stop."""
+
+
+def go_on() -> None:
+    """The `Check` that never stops."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,39 +97,48 @@ class FaceAnalyzer:
         return cls(detector, recognizer, input_size(detector), str(pack.recognizer))
 
     def analyze(
-        self, photo: np.ndarray, margins: Sequence[float] = MARGINS
+        self, photo: np.ndarray, margins: Sequence[float] = MARGINS, check: Check = go_on
     ) -> list[DetectedFace]:
         """The faces of a portrait, (H, W, 3) uint8 BGR, highest score first; none gives [].
 
         `margins` are tried in turn until one shows a face.
         """
-        for margin in margins:
-            if found := self._detect(whole_view(photo, self.size, margin)):
-                return [self.describe(photo, face) for face in found]
-        return []
+        found = self.detect(photo, margins, check)
+        return [self.describe(photo, face, check) for face in found]
 
-    def find_all(self, photo: np.ndarray) -> list[DetectedFace]:
+    def detect(
+        self, photo: np.ndarray, margins: Sequence[float] = MARGINS, check: Check = go_on
+    ) -> list[Detection]:
+        """Where `analyze` finds the faces of a portrait, without whose they are."""
+        views = (whole_view(photo, self.size, margin) for margin in margins)
+        return next(filter(None, (self._detect(view, check) for view in views)), [])
+
+    def find_all(self, photo: np.ndarray, check: Check = go_on) -> list[DetectedFace]:
         """The faces of a whole photograph, (H, W, 3) uint8 BGR, highest score first.
 
         It is shown upright, turned by 90, 180 and 270 degrees, and, when it is large, in tiles.
         """
-        turned = [self._detect(turned_view(photo, self.size, turns)) for turns in range(4)]
+        turned = [self._detect(turned_view(photo, self.size, turns), check) for turns in range(4)]
         upright = max(range(4), key=lambda turns: sum(face.score for face in turned[turns]))
         tiles = [
-            self._detect(view)
+            self._detect(view, check)
             # Where only tiles will show faces, it is not known yet which way is up.
             for turns in ((upright,) if any(turned) else range(4))
             for view in tile_views(photo, self.size, turns)
         ]
         found = _without_doubles(chain.from_iterable(turned + tiles))
-        return [self.describe(photo, face) for face in found] or self.analyze(photo)
+        faces = [self.describe(photo, face, check) for face in found]
+        return faces or self.analyze(photo, check=check)
 
-    def describe(self, photo: np.ndarray, face: Detection) -> DetectedFace:
+    def describe(
+        self, photo: np.ndarray, face: Detection, check: Check = go_on
+    ) -> DetectedFace:
         """Whose face is at this place of a photo (H, W, 3) uint8 BGR.
 
         Raises:
             RestorerIDError: the recogniser does not give 512 numbers.
         """
+        check()
         crop = align_face(photo, face.landmarks, ARCFACE_FACE)
         embedding = self.recognizer.get_feat(crop).ravel()
         if embedding.size != EMBEDDING_DIM:
@@ -134,8 +149,9 @@ class FaceAnalyzer:
         norm = float(np.linalg.norm(embedding))
         return DetectedFace(face.bbox, face.landmarks, face.score, embedding / norm, norm)
 
-    def _detect(self, view: View) -> list[Detection]:
+    def _detect(self, view: View, check: Check) -> list[Detection]:
         """What is seen on a view, except for faces that its edges cut."""
+        check()
         boxes, landmarks = self.detector.detect(view.canvas, input_size=self.size)
         if not len(boxes):
             return []

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, CLIP_FACE, align_face, photo_from_image
 from .choose import choose_face
-from .detect import DetectedFace, FaceAnalyzer
+from .detect import Check, DetectedFace, FaceAnalyzer, go_on
 from .person import Person
 
 SMALL_FACE = 64
@@ -79,7 +79,9 @@ class Reference:
         return _template(self.faces, self.weights)
 
 
-def study_person(analyzer: FaceAnalyzer, person: Person) -> Reference:
+def study_person(
+    analyzer: FaceAnalyzer, person: Person, check: Check = go_on
+) -> Reference:
     """Finds the person's face on each photo and weighs it by its quality.
 
     A photo without a usable face, or of three and more one that shows another person than the rest,
@@ -89,7 +91,7 @@ def study_person(analyzer: FaceAnalyzer, person: Person) -> Reference:
     for number, image in enumerate(person.photos):
         name = _photo_name(person.name, number, len(person.photos))
         photo = photo_from_image(image.movedim(-1, 0))
-        found = analyzer.analyze(photo)
+        found = analyzer.analyze(photo, check=check)
         try:
             face = choose_face(found, photo.shape, person.rule, person.index, name)
         except RestorerIDError as error:

@@ -162,6 +162,45 @@ def test_noise_has_no_face(analyzer: FaceAnalyzer):
     assert analyzer.find_all(noise) == []
 
 
+class CountingDetector:
+    """Sees a face on every 40th view."""
+
+    calls = 0
+
+    def detect(self, img: np.ndarray, input_size: object = None) -> tuple[np.ndarray, np.ndarray]:
+        self.calls += 1
+        found = int(self.calls % 40 == 0)
+        return np.tile([20.0, 20, 44, 44, 0.9], (found, 1)), np.full((found, 5, 2), 30.0)
+
+
+class CountingRecognizer:
+    calls = 0
+
+    def get_feat(self, imgs: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return np.ones(512)
+
+
+def test_a_large_scan_can_be_stopped_before_each_run_of_a_network():
+    detector, recognizer = CountingDetector(), CountingRecognizer()
+    analyzer = FaceAnalyzer(detector, recognizer, SIZE, "counting")
+    photo = np.zeros((600, 900, 3), np.uint8)
+    runs: list[int] = []
+    analyzer.find_all(photo, lambda: runs.append(detector.calls + recognizer.calls))
+    assert detector.calls > 100 and recognizer.calls > 1
+    assert runs == list(range(len(runs)))
+    assert len(runs) == detector.calls + recognizer.calls
+
+    def stop() -> None:
+        if detector.calls == 5:
+            raise KeyboardInterrupt
+
+    detector.calls = 0
+    with pytest.raises(KeyboardInterrupt):
+        analyzer.find_all(photo, stop)
+    assert detector.calls == 5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("turns", [0, 1])
 def test_a_group_photo_shows_29_faces(analyzer: FaceAnalyzer, read_photo, turns: int):

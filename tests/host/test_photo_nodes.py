@@ -1,6 +1,9 @@
 """Face Crop and Face Paste, called as ComfyUI calls them."""
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from photo_scenes import PhotoNodes, Photos, blocked, numbers
@@ -45,6 +48,39 @@ def test_every_photo_of_a_list_is_cropped(photos: Photos, cropped: Any):
     assert "enlarged 1." in lines[1]
     assert lines[3] == "photo 2 of 3, 300x200 px: no face(s) found"
     assert len(lines) == 8
+
+
+@pytest.mark.parametrize("module", ["face_crop", "face_similarity", "face_embed", "match_faces"])
+def test_cancel_is_heard_inside_of_a_photo(
+    extension: ModuleType, nodes: PhotoNodes, photos: Photos, module: str
+):
+    """The network is asked once more at most, whatever the node and the photo's size."""
+    import comfy.model_management as management
+
+    node = import_module(f"{extension.__name__}.nodes.{module}")
+    calls = []
+
+    class Detector:
+        def detect(self, img: Any, input_size: Any = None) -> Any:
+            calls.append(1)
+            management.interrupt_current_processing(True)
+            return np.zeros((0, 5)), np.zeros((0, 5, 2))
+
+    detect = import_module(f"{extension.__name__}.restorerid_core.faces.detect")
+    analyzer = detect.FaceAnalyzer(Detector(), None, (512, 512), "interrupting")
+    progress = SimpleNamespace(update=lambda _: None)
+    photo = photos.none.movedim(-1, 1)
+    run = {
+        "face_crop": lambda: node.find_faces(analyzer, photo, "left to right", progress),
+        "face_similarity": lambda: node.find_faces(analyzer, photo, progress),
+        "face_embed": lambda: node.find_faces(analyzer, photo, "largest", 0, progress),
+        "match_faces": lambda: node.study_people(None, nodes.people(photos, "2")),
+    }[module]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node, "load_analyzer", lambda _: analyzer)
+        with pytest.raises(management.InterruptProcessingException):
+            run()
+    assert calls == [1]
 
 
 @pytest.mark.slow
