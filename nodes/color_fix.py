@@ -1,10 +1,13 @@
 """`RestorerIDColorFix`: the restored photo gets the colours of its degraded source."""
+from __future__ import annotations
+
 import torch
 from comfy_api.latest import io
 
 from ..restorerid_core.color_fix import METHODS, color_fix
-from ..restorerid_core.images import check_image, to_rgb
-from .types import CATEGORY
+from ..restorerid_core.conditioning import LQCondition
+from ..restorerid_core.images import check_image, to_rgb, unpad
+from .types import CATEGORY, LQType
 
 
 class RestorerIDColorFix(io.ComfyNode):
@@ -25,7 +28,8 @@ class RestorerIDColorFix(io.ComfyNode):
                 io.Image.Input(
                     "source",
                     tooltip="The photo whose colours are right: connect the image output of the LQ "
-                    "spatial encoder. One for all images, or one for each.",
+                    "spatial encoder. One for all images, or one for each. Another size is resized "
+                    "to the image's.",
                 ),
                 io.Combo.Input(
                     "method",
@@ -36,17 +40,26 @@ class RestorerIDColorFix(io.ComfyNode):
                     "mean and contrast over the whole photo (it gave the paper's numbers); gentler "
                     "where the source has stains or blotches. none only cuts the padding off.",
                 ),
+                LQType.Input(
+                    "lq",
+                    optional=True,
+                    tooltip="From the LQ spatial encoder, which knows how much padding it added: "
+                    "that is cut off. Without it nothing is.",
+                ),
             ],
             outputs=[io.Image.Output("fixed", display_name="image")],
         )
 
     @classmethod
-    def execute(cls, image: torch.Tensor, source: torch.Tensor, method: str) -> io.NodeOutput:
-        image = check_image(image, "image", min_side=1)
+    def execute(
+        cls, image: torch.Tensor, source: torch.Tensor, method: str, lq: LQCondition | None = None
+    ) -> io.NodeOutput:
+        image = check_image(image, "image", min_side=1).movedim(-1, 1)
+        if lq is not None and lq.size is not None:
+            image = unpad(image, lq.size)
         source = check_image(source, "source", min_side=1)
-        fixed = color_fix(to_rgb(image).movedim(-1, 1), to_rgb(source).movedim(-1, 1), method)
-        fixed = fixed.movedim(1, -1)
-        if image.shape[-1] == 4:
-            alpha = image[:, : fixed.shape[1], : fixed.shape[2], 3:]
-            fixed = torch.cat([fixed, alpha], dim=-1)
-        return io.NodeOutput(fixed.contiguous())
+        rgb = to_rgb(image.movedim(1, -1)).movedim(-1, 1)
+        fixed = color_fix(rgb, to_rgb(source).movedim(-1, 1), method)
+        if image.shape[1] == 4:
+            fixed = torch.cat([fixed, image[:, 3:]], dim=1)
+        return io.NodeOutput(fixed.movedim(1, -1).contiguous())

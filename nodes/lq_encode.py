@@ -33,7 +33,8 @@ class RestorerIDLQEncode(io.ComfyNode):
                              "pixels; 512 is what the network was trained at. 0 keeps its size."),
             ],
             outputs=[
-                LQType.Output(display_name="lq", tooltip="For RestorerID Apply."),
+                LQType.Output(display_name="lq", tooltip="For RestorerID Apply, and for "
+                              "RestorerID Color Fix, which cuts the padding off."),
                 io.Latent.Output(tooltip="An empty latent of the right size, for the sampler."),
                 io.Image.Output(display_name="image", tooltip="The photo as prepared: the source "
                                 "for RestorerID Color Fix."),
@@ -52,7 +53,7 @@ class RestorerIDLQEncode(io.ComfyNode):
                 "The VAE gave values that are not finite for the LQ image; start ComfyUI with "
                 "--fp32-vae or use another SD-1.5 VAE."
             )
-        lq = LQCondition(comfy.latent_formats.SD15().process_in(latent))
+        lq = LQCondition(comfy.latent_formats.SD15().process_in(latent), prepared.size)
         return io.NodeOutput(
             lq, {"samples": torch.zeros_like(latent)}, prepared.image.movedim(1, -1)
         )

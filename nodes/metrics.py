@@ -10,7 +10,7 @@ from ..restorerid_core.evaluation.table import image_texts, to_markdown
 from ..restorerid_core.evaluation.table_picture import draw_table
 from ..restorerid_core.faces.detect import load_analyzer
 from ..restorerid_core.faces.packs import find_pack
-from ..restorerid_core.images import check_image, match_size, to_rgb
+from ..restorerid_core.images import check_image, resize, to_rgb
 from .face_features import steps
 from .face_models import face_model_roots, face_models_input
 from .types import CATEGORY
@@ -61,7 +61,7 @@ class RestorerIDMetrics(io.ComfyNode):
                 f"`image` has {len(images)} image(s) and `original` has {len(originals)}; expected "
                 "one original, or one for each image: connect the batch that belongs to them."
             )
-        images, originals = match_size(images, originals)
+        originals = resize(originals, (images.shape[-2], images.shape[-1]))
         meter, notes = open_node_meter(face_models)
         scores, notes = [], list(notes)
         progress = comfy.utils.ProgressBar(len(images))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import RestorerIDError
-from .images import match_size
+from .images import resize
 
 LEVELS = 5
 VARIANCE_EPSILON = 1e-5
@@ -23,11 +23,10 @@ def color_fix(image: Tensor, source: Tensor, method: str) -> Tensor:
     Args:
         image: (B, 3, H, W) in 0..1, the restored images.
         source: (N, 3, h, w) in 0..1, N dividing B; image i takes its colours from source i mod N.
-            Where the image is larger by less than 8 px, that is padding and is cut off; a source
-            of any other size is resized to the image.
-        method: "wavelet", "adain", or "none" (only cuts the padding off).
+            A source of another size is resized to the image, so padding is cut off before.
+        method: "wavelet", "adain", or "none".
     Returns:
-        (B, 3, H', W') float32, clamped to 0..1.
+        (B, 3, H, W) float32, clamped to 0..1.
     Raises:
         RestorerIDError: N does not divide B.
     """
@@ -38,7 +37,7 @@ def color_fix(image: Tensor, source: Tensor, method: str) -> Tensor:
             "or a number of images that is a multiple of the number of sources: connect the batch "
             "that these images were restored from."
         )
-    image, source = match_size(image, source.to(image.device))
+    source = resize(source.to(image.device), (image.shape[-2], image.shape[-1]))
     # One at a time: a batch of large images would need several times its own memory.
     rows = [_fix(row, source[i % count, None], method) for i, row in enumerate(image.split(1))]
     return torch.cat(rows)

@@ -19,10 +19,12 @@ from .network.modulation import Modulation
 class LQCondition:
     """The degraded photo(s), as the LQ encoder sees them.
 
-    `latent` is (P, 4, h, w), the VAE's mode times 0.18215.
+    `latent` is (P, 4, h, w), the VAE's mode times 0.18215; `size` the photos' (height, width) in
+    px without the padding that the VAE saw, where it is known.
     """
 
     latent: Tensor
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

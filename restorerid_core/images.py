@@ -86,6 +86,11 @@ class PreparedImage:
     padded: Tensor
     """(B, 3, H, W): `image` with its right and bottom edge repeated up to multiples of 8 px."""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of `image`, for `unpad`."""
+        return self.image.shape[-2], self.image.shape[-1]
+
 
 def prepare(image: Tensor, size: int) -> PreparedImage:
     """Resizes so that the shorter side is `size` px, then pads to what a VAE takes whole.
@@ -99,6 +104,17 @@ def prepare(image: Tensor, size: int) -> PreparedImage:
     resized = resize(image, working_size(image.shape[-2], image.shape[-1], size))
     bottom, right = (-side % VAE_FACTOR for side in resized.shape[-2:])
     return PreparedImage(resized, F.pad(resized, (0, right, 0, bottom), mode="replicate"))
+
+
+def unpad(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, H, W) without the padding of `prepare`; of any other size it is left as it is.
+
+    Args:
+        size: of the `PreparedImage` that the image was made of. It has to be known: a picture of
+            512 px whose original has 508 may as well be one that was enlarged.
+    """
+    padded = tuple(side + -side % VAE_FACTOR for side in size)
+    return image[..., : size[0], : size[1]] if tuple(image.shape[-2:]) == padded else image
 
 
 def working_size(height: int, width: int, size: int) -> tuple[int, int]:
@@ -137,20 +153,3 @@ def at_most(image: Tensor, side: int) -> Tensor:
         return image
     return resize(image, (round(image.shape[-2] * side / longer) or 1,
                           round(image.shape[-1] * side / longer) or 1))  # fmt: skip
-
-
-def match_size(image: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-    """Brings a restored image and its source to one size.
-
-    An image that exceeds its source by less than 8 px has the padding of `prepare`: it is cut off
-    on the right and bottom. Otherwise the source is resized to the image.
-
-    Args:
-        image: (B, C, H, W).
-        source: (N, C', h, w).
-    """
-    height, width = source.shape[-2:]
-    excess = (image.shape[-2] - height, image.shape[-1] - width)
-    if all(0 <= side < VAE_FACTOR for side in excess):
-        return image[..., :height, :width], source
-    return image, resize(source, (image.shape[-2], image.shape[-1]))

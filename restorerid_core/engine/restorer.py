@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..color_fix import color_fix
 from ..conditioning import FaceIdentity, LQCondition
 from ..errors import RestorerIDError
-from ..images import prepare
+from ..images import prepare, unpad
 from ..schedule import ReleasedSchedule
 from . import vae
 from .attachment import Attachment
@@ -104,7 +104,7 @@ class Restorer:
         """
         prepared = prepare(crops, settings.size)
         conditions = Conditions(
-            LQCondition(self.encode(prepared.padded)), face, tuple(scale),
+            LQCondition(self.encode(prepared.padded), prepared.size), face, tuple(scale),
             self.text, self.negative,
             settings.guidance, settings.structure, settings.fir,
         )  # fmt: skip
@@ -113,7 +113,7 @@ class Restorer:
             raise RestorerIDError(
                 "The restored face has values that are not finite; use --dtype fp32."
             )
-        return color_fix(restored, prepared.image, settings.color_fix)
+        return color_fix(unpad(restored, prepared.size), prepared.image, settings.color_fix)
 
     def encode(self, image: Tensor) -> Tensor:
         """As `vae.encode`."""

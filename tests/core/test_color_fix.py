@@ -99,19 +99,13 @@ def test_image_i_takes_source_i_mod_n(method):
         assert torch.equal(fixed[i, None], color_fix(image[i, None], source[i % 3, None], method))
 
 
-@pytest.mark.parametrize("method", [*METHODS, "none"])
-def test_padding_is_cut_off(method):
-    image, source = photo(1, 3, 64, 72), photo(1, 3, 61, 65, seed=1)
-    fixed = color_fix(image, source, method)
-    assert torch.equal(fixed, color_fix(image[..., :61, :65], source, method))
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_source_of_another_size_is_resized(method):
-    image, source = photo(1, 3, 64, 64), torch.full((1, 3, 17, 200), 0.25)
-    fixed = color_fix(image, source, method)
-    assert fixed.shape == image.shape
-    assert fixed.mean().item() == pytest.approx(0.25, abs=1e-3)
+    for size in ((17, 200), (60, 63)):  # the second may not be taken for padding
+        image, source = photo(1, 3, 64, 64), torch.full((1, 3, *size), 0.25)
+        fixed = color_fix(image, source, method)
+        assert fixed.shape == image.shape
+        assert fixed.mean().item() == pytest.approx(0.25, abs=1e-3)
 
 
 @pytest.mark.parametrize(("images", "sources"), [(3, 2), (2, 3), (1, 2)])

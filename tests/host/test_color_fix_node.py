@@ -15,8 +15,14 @@ def photo(batch: int, height: int, width: int, channels: int, seed: int = 0) -> 
     return 0.3 + 0.4 * torch.rand(batch, height, width, channels, generator=generator)
 
 
-def run(node, image, source, method="wavelet") -> torch.Tensor:
-    return node.execute(image, source, method).result[0]
+def run(node, image, source, method="wavelet", lq=None) -> torch.Tensor:
+    return node.execute(image, source, method, lq).result[0]
+
+
+def condition(extension, size):
+    """As of the LQ spatial encoder for a photo of this size."""
+    latent = torch.zeros(1, 4, -(-size[0] // 8), -(-size[1] // 8))
+    return extension.restorerid_core.conditioning.LQCondition(latent, size)
 
 
 def test_schema(node):
@@ -26,6 +32,7 @@ def test_schema(node):
     assert info["output"] == ["IMAGE"]
     inputs = info["input"]["required"]
     assert set(inputs) == {"image", "source", "method"}
+    assert info["input"]["optional"]["lq"][0] == "RESTORERID_LQ"
     assert all(options["tooltip"] for _, options in inputs.values())
     assert inputs["method"][1]["options"] == ["wavelet", "adain", "none"]
     assert inputs["method"][1]["default"] == "wavelet"
@@ -42,17 +49,21 @@ def test_colours_come_from_the_source(node, method):
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("source_channels", [1, 3, 4])
-def test_alpha_is_kept_and_grey_becomes_rgb(node, channels, source_channels):
+def test_alpha_is_kept_and_grey_becomes_rgb(extension, node, channels, source_channels):
     image, source = photo(2, 40, 48, channels), photo(1, 35, 42, source_channels, seed=1)
-    fixed = run(node, image, source)
+    fixed = run(node, image, source, lq=condition(extension, (35, 42)))
     assert fixed.shape == (2, 35, 42, 4 if channels == 4 else 3)
     if channels == 4:
         assert torch.equal(fixed[..., 3], image[:, :35, :42, 3])
 
 
-def test_none_only_cuts_the_padding_off(node):
-    image = photo(1, 64, 72, 3)
-    assert torch.equal(run(node, image, photo(1, 60, 65, 3), "none"), image[:, :60, :65])
+@pytest.mark.parametrize("size", [(60, 65), (57, 72)])
+def test_only_known_padding_is_cut_off(extension, node, size):
+    """Sizes alone do not tell: an enlarged photo of 60x65 px is whole."""
+    image, source = photo(1, 64, 72, 3), photo(1, *size, 3)
+    assert torch.equal(run(node, image, source, "none"), image)
+    cut = image[:, : size[0], : size[1]]
+    assert torch.equal(run(node, image, source, "none", condition(extension, size)), cut)
 
 
 def test_inputs_are_left_alone(node):

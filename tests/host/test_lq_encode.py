@@ -28,6 +28,7 @@ def test_lq_encode_gives_condition_latent_and_prepared_image(
     assert torch.allclose(lq.latent, torch.tensor(0.5 * 0.18215))
     assert not latent["samples"].any()
     assert torch.equal(prepared, image)
+    assert lq.size == (300, 203)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
