@@ -1,5 +1,6 @@
 """The colour fix node: channels, padding, batches and the sentences that users see."""
 import importlib
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +16,11 @@ def photo(batch: int, height: int, width: int, channels: int, seed: int = 0) -> 
     return 0.3 + 0.4 * torch.rand(batch, height, width, channels, generator=generator)
 
 
-def run(node, image, source, method="wavelet", lq=None) -> torch.Tensor:
+def run(node: Any, image, source, method="wavelet", lq=None) -> torch.Tensor:
     return node.execute(image, source, method, lq).result[0]
 
 
-def condition(extension, size):
+def condition(extension, size: tuple[int, int]):
     """As of the LQ spatial encoder for a photo of this size."""
     latent = torch.zeros(1, 4, -(-size[0] // 8), -(-size[1] // 8))
     return extension.restorerid_core.conditioning.LQCondition(latent, size)
@@ -58,7 +59,7 @@ def test_alpha_is_kept_and_grey_becomes_rgb(extension, node, channels, source_ch
 
 
 @pytest.mark.parametrize("size", [(60, 65), (57, 72)])
-def test_only_known_padding_is_cut_off(extension, node, size):
+def test_only_known_padding_is_cut_off(extension, node, size: tuple[int, int]):
     """Sizes alone do not tell: an enlarged photo of 60x65 px is whole."""
     image, source = photo(1, 64, 72, 3), photo(1, *size, 3)
     assert torch.equal(run(node, image, source, "none"), image)
