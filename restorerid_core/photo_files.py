@@ -1,7 +1,6 @@
 """Photos on disk: which files of a folder are pictures, and their pixels."""
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import RestorerIDError
+from .run_folder import replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,10 +98,9 @@ def save(image: Tensor, path: Path) -> None:
     """(3, H, W) in [0, 1] as PNG, whole or not at all."""
     from PIL import Image
 
-    part = path.with_name(f".{path.name}.part")
     pixels = image.clamp(0, 1).mul(255).round().byte().movedim(0, -1)
-    Image.fromarray(pixels.contiguous().numpy()).save(part, "PNG")
-    os.replace(part, path)
+    with replacing(path) as temporary:
+        Image.fromarray(pixels.contiguous().numpy()).save(temporary, "PNG")
 
 
 def _complaint(error: Exception) -> str:

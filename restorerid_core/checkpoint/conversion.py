@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ..errors import RestorerIDError
+from ..run_folder import replacing
 from .adapter_file import FORMAT, FORMAT_VERSION, check, load_adapter
 from .layout import BASE_GROUPS, expected_shapes, group_of, missing_groups
 from .tensors import TensorFile, open_tensors, stream
-from .writer import Entry, file_order, raw, replacing, write_safetensors
+from .writer import Entry, file_order, raw, write_safetensors
 
 SLIM_NAME, SD15_NAME = "restorerid.safetensors", "restorerid_sd15.safetensors"
 

@@ -1,9 +1,7 @@
 """Write safetensors one tensor at a time; the library's own writer wants all of them in memory."""
 import json
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,13 +49,11 @@ def write_safetensors(
     tensors: Iterable[tuple[str, Tensor]],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write `tensors`, which come in `file_order(entries)`, and flush them to the disk."""
+    """Write `tensors`, which come in `file_order(entries)`."""
     with path.open("wb") as file:
         file.write(_header(entries, metadata))
         for _, tensor in tensors:
             file.write(raw(tensor).numpy().data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
@@ -74,14 +70,3 @@ def _header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`: moved there when all went well, else removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -8,8 +8,8 @@ from itertools import pairwise
 from ..errors import RestorerIDError
 from ..evaluation.identities import find_identities
 from ..id_scale import parse_scales
+from ..run_folder import keep_settings
 from .evaluate import open_restorations
-from .files import keep_settings
 from .options import add_people_options, engine_settings
 
 
@@ -42,7 +42,7 @@ def calibrate(args: argparse.Namespace) -> int:
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
-    keep_settings(args.output, engine_settings(args), state.is_main_process)
+    keep_settings(args.output, engine_settings(args), state.is_main_process, True)
     meter = open_meter_of(args, lpips=False)
     if meter.musiq is None or meter.analyzer is None:
         raise RestorerIDError(

@@ -18,8 +18,8 @@ from ..evaluation.likeness import likeness
 from ..evaluation.methods import Configuration
 from ..id_scale import musiq_scores
 from ..id_scale_preset import FORMAT
+from ..run_folder import read_json, replacing, write_json
 from .evaluation_run import INPUT, EvaluationRun, restore
-from .files import read_json, write_json
 
 PRESET, PLOT = "id-scale.json", "curves.png"
 
@@ -89,9 +89,9 @@ class CalibrationRun:
         """
         output, curves = self.pictures.output, self.curves(people)
         if len(curves.musiq):
-            plot_curves(curves, None, output / PLOT)
+            self._plot(curves, None)
         fit = fit_formula(curves)
-        plot_curves(curves, fit, output / PLOT)
+        self._plot(curves, fit)
         write_json(output / PRESET, preset(curves, fit))
         (low, high), (least, most) = fit.interval(0), fit.interval(1)
         return (
@@ -99,6 +99,10 @@ class CalibrationRun:
             f"({least:.3g} to {most:.3g}), 95 % intervals over {len(curves.musiq)} pictures; "
             f"{output / PRESET}"
         )
+
+    def _plot(self, curves: Curves, fit: Fit | None) -> None:
+        with replacing(self.pictures.output / PLOT) as path:
+            plot_curves(curves, fit, path)
 
 
 def preset(curves: Curves, fit: Fit) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..evaluation.identities import Identity, find_identities
 from ..evaluation.methods import METHODS, Method, needs_musiq, parse_method
-from .files import keep_settings
+from ..run_folder import keep_settings
 from .options import add_people_options, engine_settings
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def evaluate(args: argparse.Namespace) -> int:
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
-    keep_settings(args.output, engine_settings(args), state.is_main_process)
+    keep_settings(args.output, engine_settings(args), state.is_main_process, True)
     meter = open_meter_of(args)
     run = EvaluationRun(args.output, args.size, args.seed, meter, args.degradations)
     methods = usable_methods(methods, meter.musiq is not None)

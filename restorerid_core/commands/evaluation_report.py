@@ -10,8 +10,8 @@ from ..evaluation.methods import Method
 from ..evaluation.table import Row, fixed, read_csv, texts, to_csv, to_latex, to_markdown
 from ..grid import labelled_grid
 from ..photo_files import read_photo, save
+from ..run_folder import write_text
 from .evaluation_run import EvaluationRun
-from .files import write_text
 
 PUBLISHED = Path(__file__).parents[1] / "evaluation" / "published.csv"
 """What is known of the paper's tables."""

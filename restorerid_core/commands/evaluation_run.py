@@ -16,7 +16,7 @@ from ..evaluation.identities import Identity
 from ..evaluation.meter import Meter, Scores
 from ..evaluation.methods import BASELINES, Baseline, Configuration, Method
 from ..photo_files import read_photo, save
-from .files import read_json, write_json
+from ..run_folder import read_json, write_json
 
 INPUT = BASELINES[0]
 """Its pictures are the degraded ones, which all others are made from."""

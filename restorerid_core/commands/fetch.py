@@ -10,6 +10,7 @@ from ..engine.hub import HubUnreachableError, look_up
 from ..engine.locate import model_roots
 from ..engine.weights import FULL, Task, bytes_needed, missing, move, obtain, split
 from ..errors import RestorerIDError
+from ..run_folder import alone
 from .progress import byte_bar
 
 MIB = 2**20
@@ -60,9 +61,10 @@ def fetch(args: argparse.Namespace) -> int:
         check_space(need, free, roots[0])
         if not (args.yes or agreed()):
             return 1
-        fetch_all(ready, staging, args.keep)
-        if not any(task.error for task in tasks):
-            shutil.rmtree(staging, ignore_errors=True)
+        with alone(roots[0], "fetch"):
+            fetch_all(ready, staging, args.keep)
+            if not any(task.error for task in tasks):
+                shutil.rmtree(staging, ignore_errors=True)
     return exit_status(tasks)
 
 

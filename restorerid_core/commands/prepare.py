@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import RestorerIDError
 from ..faces.reference import SMALL_FACE
 from ..images import MAX_SIDE, VAE_FACTOR
+from ..run_folder import keep_settings
 from ..training.data.cleaning import Limits
-from .files import keep_settings
 
 if TYPE_CHECKING:
     from .prepare_run import Preparation
@@ -93,7 +93,7 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
     from ..faces.detect import load_analyzer
     from ..faces.packs import find_pack
     from .prepare_clip import open_features
-    from .prepare_run import Preparation
+    from .prepare_run import RECORD, Preparation
 
     pack = find_pack([root / "insightface" for root in model_roots(args.models)])
     features = open_features(args)
@@ -102,7 +102,8 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
         "size": args.size, "aligned": args.aligned, **asdict(limits), "clip": bool(features),
         "detector": pack.detector.name, "recognizer": pack.recognizer.name,
     }  # fmt: skip
-    keep_settings(args.output, settings, write)
+    begun = any(args.output.glob(f"*/{RECORD}"))
+    keep_settings(args.output, settings, write, begun)
     return Preparation(
         args.output, args.size, args.aligned, limits, load_analyzer(pack), features
     )

@@ -10,14 +10,13 @@ from dataclasses import asdict, fields
 import numpy as np
 from safetensors.torch import save_file
 
-from ..checkpoint.writer import replacing
 from ..errors import RestorerIDError
 from ..evaluation.table import to_markdown
+from ..run_folder import claim, replacing, write_json, write_text
 from ..training.data.cleaning import REASONS
 from ..training.data.faces import INDEX, UNCONDITIONAL, PreparedFace
 from ..training.data.shards import pack
 from ..training.data.sources import Group
-from .files import write_json, write_text
 from .prepare_run import Preparation, Record
 
 MEASURES = ("side", "score", "sharpness", "norm", "cosine")
@@ -40,13 +39,16 @@ def finish(run: Preparation, groups: Sequence[Group], per_shard: int | None) -> 
         for group, found in records.items() for record in found if record.name
     ]  # fmt: skip
     if not faces:
+        for group in groups:  # so that other limits may be tried here
+            run.record_file(group).unlink(missing_ok=True)
         raise RestorerIDError(
             f"none of the photos is kept; '{run.output / 'report.md'}' tells why: choose other "
             "limits, or better photos."
         )
     write_index(run, faces)
     if per_shard:
-        pack(run.output, faces, per_shard)
+        with claim(run.output / INDEX, wait=True):
+            pack(run.output, faces, per_shard)
     return report
 
 

@@ -10,15 +10,14 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from ..checkpoint.writer import replacing
 from ..errors import RestorerIDError
 from ..faces.detect import FaceAnalyzer
+from ..photo_files import save
+from ..run_folder import claimed, read_json, replacing, write_json
 from ..training.data.cleaning import Drop, Limits, clean, cosines
 from ..training.data.portraits import Portrait, study_photo
 from ..training.data.sources import Group
-from .files import read_json, write_json
 from .prepare_clip import ClipFeatures
-from .run import save
 
 RECORD = "photos.json"
 
@@ -61,6 +60,9 @@ class Preparation:
     analyzer: FaceAnalyzer
     features: ClipFeatures | None
 
+    def record_file(self, group: Group) -> Path:
+        return self.output / group.name / RECORD
+
     def prepare_all(self, groups: Sequence[Group]) -> None:
         """Those that are not done yet.
 
@@ -70,8 +72,9 @@ class Preparation:
         waiting = [group for group in groups if self.records(group) is None]
         photos = sum(len(group.photos) for group in waiting)
         with tqdm(total=photos, desc="prepare", unit="photo") as bar:
-            for group in waiting:
-                self.prepare(group, bar)
+            for group in claimed(waiting, lambda group: self.output / group.name):
+                if self.records(group) is None:
+                    self.prepare(group, bar)
 
     def records(self, group: Group) -> list[Record] | None:
         """One for each photo of a group that is done.
@@ -79,7 +82,7 @@ class Preparation:
         Raises:
             RestorerIDError: it was made from other photos.
         """
-        found = read_json(self.output / group.name / RECORD)
+        found = read_json(self.record_file(group))
         if found is None:
             return None
         records = [Record(**record) for record in found]
@@ -108,7 +111,7 @@ class Preparation:
             _record(group, number, item, dropped.get(number), similar)
             for number, item in enumerate(found)
         ]
-        write_json(self.output / group.name / RECORD, [asdict(record) for record in records])
+        write_json(self.record_file(group), [asdict(record) for record in records])
 
     def _save(self, portrait: Portrait, name: str) -> None:
         save(portrait.picture / 255, self.output / f"{name}.png")

@@ -14,6 +14,7 @@ from ..engine.photos import PhotoRestorer, PhotoResult
 from ..errors import RestorerIDError
 from ..grid import labelled_grid
 from ..photo_files import read_photo, save
+from ..run_folder import write_text
 from .restore import Job
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ def write_report(job: Job, photo: Tensor, result: PhotoResult) -> None:
         cells = ["-" if number is None else f"{number:.3g}" for number in numbers]
         lines.append(f"| {' | '.join([str(face.number), face.result, *cells])} |")
     text = f"# {job.photo.name}\n\n" + "\n".join(lines) + "\n"
-    (folder / f"{job.output.stem}.md").write_text(text, encoding="utf-8")
+    write_text(folder / f"{job.output.stem}.md", text)
 
 
 def _advance(bar: tqdm[Any], done: int, total: int) -> None:

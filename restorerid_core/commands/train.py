@@ -2,16 +2,17 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
+from ..run_folder import alone, keep_settings
 from ..training.config import PRESETS, Stage, TrainingConfig
 from ..training.config_file import plain, read_config
 from ..training.run_config import RunConfig
 from ..training.small_base import AutoencoderConfig, UNetConfig
-from .files import keep_settings
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -52,12 +53,18 @@ def train(args: argparse.Namespace) -> None:
     """Runs the command."""
     from accelerate import PartialState
 
+    from ..training.checkpoints import Checkpoints
+    from ..training.loop import CHECKPOINTS
+
     preset = PRESETS.get(args.stage, {})
     config = read_config(args.config, CONFIGS.get(args.stage, TrainingConfig), preset)
     state = PartialState()
     settings = {key: value for key, value in plain(config).items() if key not in FREE}
-    keep_settings(config.output, {"stage": args.stage, **settings}, state.is_main_process)
-    path = train_on(args.stage, config)
+    with alone(config.output, "train") if state.is_main_process else nullcontext():
+        begun = bool(Checkpoints(config.output / CHECKPOINTS, config.keep).steps())
+        settings = {"stage": args.stage, **settings}
+        keep_settings(config.output, settings, state.is_main_process, begun)
+        path = train_on(args.stage, config)
     if state.is_main_process:
         print(path)
 

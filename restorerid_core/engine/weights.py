@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoint.conversion import Progress, convert
-from ..checkpoint.writer import replacing
 from ..errors import RestorerIDError
 from ..faces.packs import find_pack
+from ..run_folder import replacing
 from .hub import HubFile, Offer, download, sha256_of
 from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, find_file
 

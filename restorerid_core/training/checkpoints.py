@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RestorerIDError
+from ..run_folder import flush
 
 
 class Checkpoints:
@@ -35,8 +36,11 @@ class Checkpoints:
         accelerator.save_state(str(part))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
+            for path in (*part.rglob("*"), part):
+                flush(path)  # or a power cut leaves a whole folder of cut files
             shutil.rmtree(final, ignore_errors=True)
             os.replace(part, final)
+            flush(self.folder)
             for old in self.steps()[: -self.keep]:
                 shutil.rmtree(self._path(old))
         accelerator.wait_for_everyone()

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ..errors import RestorerIDError
 from ..photo_files import save
+from ..run_folder import replacing
 from .averages import averaged, moving_average
 from .checkpoints import Checkpoints
 from .run_config import RunConfig
@@ -128,7 +129,8 @@ class Run:
     def _stop(self, samples: Batch, loss: float) -> None:
         name = STOPPED_BY.format(step=self.step, process=self.accelerator.process_index)
         path = self.config.output / name
-        torch.save(dict(samples), path)
+        with replacing(path) as temporary:
+            torch.save(dict(samples), temporary)
         raise RestorerIDError(
             f"The loss of step {self.step + 1} is not finite ({loss} in this process); expected a "
             f"number: its batch is in '{path}'; lower `learning_rate`, set `clip_norm`, or use "

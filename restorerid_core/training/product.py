@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..checkpoint.adapter_file import FORMAT, FORMAT_VERSION
-from ..checkpoint.writer import Entry, file_order, replacing, write_safetensors
+from ..checkpoint.writer import Entry, file_order, write_safetensors
 from ..config import FACE_PROJECTOR
+from ..run_folder import replacing
 from .config import Stage, TrainingConfig
 from .config_file import plain
 from .initial import Weights

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..checkpoint import SD15_NAME
 from ..checkpoint.tensors import open_tensors
-from ..checkpoint.writer import replacing
 from ..demo.networks import TEXT
 from ..demo.sd15_shapes import VAE, clip_shapes, unet_shapes, vae_shapes
 from ..engine import vae
@@ -22,6 +21,7 @@ from ..engine.sampling import sample_with
 from ..engine.schedulers import make_scheduler
 from ..engine.sizes import unet_config, vae_config
 from ..errors import RestorerIDError
+from ..run_folder import replacing
 from .averages import averaged
 from .config_file import plain
 from .loop import Run, make_accelerator

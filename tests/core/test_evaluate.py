@@ -18,7 +18,6 @@ from torch import Tensor
 from restorerid_core.commands.evaluate import usable_methods
 from restorerid_core.commands.evaluation_report import write_report
 from restorerid_core.commands.evaluation_run import EvaluationRun
-from restorerid_core.commands.files import keep_settings, read_json, write_json
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.evaluation.identities import find_identities
 from restorerid_core.evaluation.meter import Meter
@@ -31,6 +30,7 @@ from restorerid_core.evaluation.methods import (
     smooth,
 )
 from restorerid_core.evaluation.table import read_csv
+from restorerid_core.run_folder import read_json, write_json
 
 
 @pytest.fixture
@@ -110,18 +110,6 @@ def test_baselines_smooth_and_sharpen():
 
 
 # Files
-
-
-def test_results_of_other_settings_are_not_continued(tmp_path: Path):
-    keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True)
-    keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True)
-    with pytest.raises(RestorerIDError, match="holds results with steps = 50, and now it is 20"):
-        keep_settings(tmp_path, {"steps": 20, "seed": 0}, write=True)
-    keep_settings(tmp_path / "other", {"steps": 20}, write=False)
-    assert not (tmp_path / "other").exists()
-    (tmp_path / "settings.json").write_text("{")
-    with pytest.raises(RestorerIDError, match="is not JSON"):
-        keep_settings(tmp_path, {}, write=True)
 
 
 def test_baselines_are_run_measured_and_tabled(drawn: Path, tmp_path: Path):

@@ -22,9 +22,9 @@ from prepared_faces import (
 from restorerid_core.__main__ import main
 from restorerid_core.commands.prepare_report import finish
 from restorerid_core.commands.prepare_run import check_places
-from restorerid_core.commands.run import save
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.crop import CropFace, extract
+from restorerid_core.photo_files import save
 from restorerid_core.training.data.faces import PreparedFaces
 from restorerid_core.training.data.portraits import Portrait, study_photo
 from restorerid_core.training.data.sources import find_groups
@@ -175,6 +175,7 @@ def test_nothing_is_kept(tmp_path: Path):
     with pytest.raises(RestorerIDError, match="none of the photos is kept"):
         finish(run, groups, None)
     assert "no face" in (tmp_path / "out/report.md").read_text()
+    assert not list((tmp_path / "out").rglob("photos.json"))  # other limits may be tried
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from training_scenes import CLIP_DIM, CLIP_LENGTH, Photos
 from restorerid_core.__main__ import main
 from restorerid_core.checkpoint import load_adapter
 from restorerid_core.photo_files import save
+from restorerid_core.run_folder import claim
 
 pytest.importorskip("restorerid_core.training.data", reason="the data's part is not there")
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
@@ -74,3 +75,9 @@ def test_faults(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "There is no file" in capsys.readouterr().err
     assert train(tmp_path, "single", data=str(tmp_path / "nothing"), base="none") == 1
     assert "run it (again)" in capsys.readouterr().err
+    # Neither do failed runs bind the corrected one, nor do two train into one folder.
+    assert train(tmp_path, "base", data=str(faces), base="other") == 1
+    assert "There is no file" in capsys.readouterr().err
+    with claim(tmp_path / "base" / "train"):
+        assert train(tmp_path, "base", data=str(faces), base="other") == 1
+    assert "another `train` is at work" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...checkpoint.writer import replacing
+from ...run_folder import replacing
 
 if TYPE_CHECKING:
     from .faces import PreparedFace

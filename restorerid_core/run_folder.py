@@ -1,0 +1,206 @@
+"""Folders of results: files whole or not at all, one process at each, and no input overwritten."""
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, TypeVar
+
+from .errors import RestorerIDError
+
+T = TypeVar("T")
+LONGEST = 48
+"""Characters of a name that a temporary name repeats; file systems end names at 255 bytes."""
+
+
+# Files that are there whole or not at all
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`: moved there when all went well, else removed.
+
+    Its name is this process's alone, and it is on the disk before it gets its final name: whoever
+    sees that name, even after a power cut, sees the whole file.
+    """
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+        flush(temporary)
+        os.replace(temporary, path)
+        flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """`.NAME.PID-RANDOM.part` beside `path`.
+
+    A process that is killed leaves such a file behind; the process id says whose it was.
+    """
+    return path.with_name(f".{path.name[:LONGEST]}.{os.getpid()}-{token_hex(4)}.part")
+
+
+def flush(path: Path) -> None:
+    """Waits until the disk has a file, or the names in a folder."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        return
+    with suppress(OSError):  # Windows opens no folders, and some network drives flush none
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Any) -> None:
+    write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """None if there is no such file.
+
+    Raises:
+        RestorerIDError: it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RestorerIDError(
+            f"'{path}' is not JSON ({error}): delete it, and it is made anew."
+        ) from error
+
+
+# Settings that a whole folder has
+
+
+def keep_settings(folder: Path, settings: dict[str, Any], write: bool, results: bool) -> None:
+    """Results of other settings in `folder` are not continued.
+
+    Args:
+        settings: what results depend on.
+        write: whether to note them where none are noted that bind.
+        results: whether the folder has any; those of a run that failed before bind nobody.
+    Raises:
+        RestorerIDError: the folder has results of other settings.
+    """
+    path = folder / "settings.json"
+    before: dict[str, Any] = (read_json(path) if results else None) or {}
+    for key in settings.keys() & before.keys():
+        if before[key] != settings[key]:
+            raise RestorerIDError(
+                f"'{folder}' holds results with {key} = {before[key]!r}, and now it is "
+                f"{settings[key]!r}: choose another folder, or the settings of before."
+            )
+    if write and not before:
+        write_json(path, settings)
+
+
+# Several processes in one folder
+
+
+@contextmanager
+def claim(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Whether the work on the result `path` is this process's, until the block ends.
+
+    The system lets go of the claim of a process that dies. Where a file system has no locks,
+    everybody gets the claim: work is then done twice, but no file is ever half another's.
+
+    Args:
+        wait: for a process that has it, until it has not.
+    """
+    from filelock import FileLock, Timeout
+
+    file = path.with_name(f".{path.name[:LONGEST]}.claim")
+    lock = FileLock(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError):
+        yield True
+        return
+    try:
+        yield True
+    finally:
+        with suppress(OSError):  # Windows removes no file that another process waits for
+            file.unlink()
+        lock.release()
+
+
+def claimed(items: Iterable[T], result: Callable[[T], Path]) -> Iterator[T]:
+    """Each item while its `result` is claimed: free ones at once, others' when they let go.
+
+    The result of an item may meanwhile be there.
+    """
+    taken = []
+    for item in items:
+        with claim(result(item)) as free:
+            if free:
+                yield item
+            else:
+                taken.append(item)
+    for item in taken:
+        with claim(result(item), wait=True):
+            yield item
+
+
+@contextmanager
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """For a command whose work in `folder` cannot be shared.
+
+    Raises:
+        RestorerIDError: another process is at it.
+    """
+    with claim(folder / command) as free:
+        if not free:
+            raise RestorerIDError(
+                f"another `{command}` is at work in '{folder}': wait until it is done, or choose "
+                "another folder."
+            )
+        yield
+
+
+# Names
+
+
+def folded(name: str) -> str:
+    """The same for names that some file system takes for one: in case, or as é and e + ´."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def check_not_read(written: Iterable[Path], read: Sequence[Path]) -> None:
+    """Raises RestorerIDError where a file that is written is one that is read, by whatever name."""
+    known = {key: path for path in read for key in _identities(path)}
+    for path in written:
+        for key in _identities(path):
+            if key in known:
+                raise RestorerIDError(
+                    f"'{path}' is where a result goes, and is the input '{known[key]}': choose "
+                    "another folder for the results."
+                )
+
+
+def _identities(path: Path) -> Iterator[tuple[int | str, ...]]:
+    """What a file has in common with its links and with the other spellings of its name."""
+    for place, name in ((path, ()), (path.parent, (folded(path.name),))):
+        with suppress(OSError):
+            status = place.stat()
+            if status.st_ino:  # some network drives have no numbers
+                yield status.st_dev, status.st_ino, *name

@@ -1,0 +1,132 @@
+"""Folders of results: two processes at one name, claims, and inputs that are not overwritten."""
+import os
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import pytest
+from helpers import ROOT
+
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.run_folder import (
+    check_not_read,
+    claim,
+    claimed,
+    folded,
+    keep_settings,
+    write_text,
+)
+
+SIZE = 300_000
+
+
+def start(program: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+def test_two_processes_publish_whole_files_under_one_name(tmp_path: Path):
+    program = (
+        "import sys; from pathlib import Path; from restorerid_core.run_folder import write_text\n"
+        f"for _ in range(40): write_text(Path(sys.argv[1]), sys.argv[2] * {SIZE})"
+    )
+    path = tmp_path / "table.md"
+    writers = [start(program, path, letter) for letter in "ab"]
+    seen: set[str] = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            text = path.read_text()
+            assert len(text) == SIZE and len(set(text)) == 1
+            seen.add(text[0])
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen == {"a", "b"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_or_long_name_leaves_nothing_behind(tmp_path: Path):
+    long = tmp_path / ("ü" * 120 + ".json")
+    write_text(long, "whole")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(long, "\udc80")
+    assert long.read_text() == "whole" and list(tmp_path.iterdir()) == [long]
+
+
+def line(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline()
+
+
+def test_a_claim_keeps_others_off_and_dies_with_its_process(tmp_path: Path):
+    program = (
+        "import sys; from pathlib import Path; from restorerid_core.run_folder import claim\n"
+        "with claim(Path(sys.argv[1])) as free: print(free, flush=True); input()"
+    )
+    other = start(program, tmp_path / "a")
+    try:
+        assert line(other.stdout) == "True\n"
+        order = []
+        for name in claimed(["a", "b", "c"], lambda name: tmp_path / name):
+            if name == "c":  # free ones come first; the other's is waited for
+                with claim(tmp_path / "a") as free:
+                    assert not free
+                other.kill()
+            order.append(name)
+        assert order == ["b", "c", "a"]
+    finally:
+        other.kill()
+        other.communicate()
+    assert not list(tmp_path.iterdir())
+
+
+def hard_link(path: Path) -> Path:
+    os.link(path, path.parent / "link.png")
+    return path.parent / "link.png"
+
+
+def symbolic_link(path: Path) -> Path:
+    (path.parent / "link.png").symlink_to(path)
+    return path.parent / "link.png"
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda path: path,
+        lambda path: path.parent / ".." / path.parent.name / path.name,
+        lambda path: path.with_name(path.name.upper()),
+        lambda path: path.with_name(unicodedata.normalize("NFD", path.name)),
+        hard_link,
+        symbolic_link,
+    ],
+    ids=["itself", "another way", "case", "NFD", "hard link", "symbolic link"],
+)
+def test_a_file_that_is_read_is_not_written(tmp_path: Path, spelled: Callable[[Path], Path]):
+    photo = tmp_path / "zoé.png"
+    photo.touch()
+    check_not_read([tmp_path / "zoe.png", tmp_path / "out" / "zoé.png"], [photo])
+    with pytest.raises(RestorerIDError, match=r"is the input .*choose another folder"):
+        check_not_read([spelled(photo)], [photo])
+
+
+def test_names_that_a_file_system_may_take_for_one():
+    same = ("Zoé", "ZOÉ", "zoe\N{COMBINING ACUTE ACCENT}")
+    assert len({folded(name) for name in same}) == 1
+    assert folded("a.jpg") != folded("a.png")
+
+
+def test_settings_bind_once_there_is_a_result(tmp_path: Path):
+    keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True, results=False)
+    keep_settings(tmp_path, {"steps": 20, "seed": 0}, write=True, results=False)
+    keep_settings(tmp_path, {"steps": 20, "seed": 0}, write=True, results=True)
+    with pytest.raises(RestorerIDError, match="holds results with steps = 20, and now it is 50"):
+        keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True, results=True)
+    keep_settings(tmp_path / "other", {"steps": 20}, write=False, results=False)
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(RestorerIDError, match="is not JSON"):
+        keep_settings(tmp_path, {}, write=True, results=True)
