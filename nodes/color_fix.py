@@ -58,8 +58,9 @@ class RestorerIDColorFix(io.ComfyNode):
         if lq is not None and lq.size is not None:
             image = unpad(image, lq.size)
         source = check_image(source, "source", min_side=1)
-        rgb = to_rgb(image.movedim(1, -1)).movedim(-1, 1)
-        fixed = color_fix(rgb, to_rgb(source).movedim(-1, 1), method)
+        # Without alpha, which comes back below.
+        rgb, colors = (to_rgb(x[..., :3]).movedim(-1, 1) for x in (image.movedim(1, -1), source))
+        fixed = color_fix(rgb, colors, method)
         if image.shape[1] == 4:
             fixed = torch.cat([fixed, image[:, 3:]], dim=1)
         return io.NodeOutput(fixed.movedim(1, -1).contiguous())

@@ -7,7 +7,7 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..restorerid_core.errors import RestorerIDError
-from ..restorerid_core.photo_files import list_photos, read_photo
+from ..restorerid_core.photo_files import list_photos, passed_over, read_photo
 from .folders import check_link, find_folder, fingerprint, plain_name, readable
 from .types import CATEGORY
 
@@ -52,7 +52,8 @@ class RestorerIDPhotoFolder(io.ComfyNode):
                     tooltip="How many photos the folder has, and runs to queue from index 0.",
                 ),
                 io.String.Output(
-                    "report", display_name="report", tooltip="Which photo it is, and its size."
+                    "report", display_name="report", tooltip="Which photo it is, its "
+                    "size, and which files of the folder are no pictures."
                 ),
             ],
         )
@@ -74,8 +75,9 @@ class RestorerIDPhotoFolder(io.ComfyNode):
         photo = read_photo(path)
         place = f"photo {index + 1} of {len(photos)}"
         size = f"{photo.shape[1]}x{photo.shape[0]} px"
+        lines = [f"{place}: {path.name}, {size}", *filter(None, [passed_over(root)])]
         return io.NodeOutput(
-            photo[None], plain_name(path), len(photos), f"{place}: {readable(path.name)}, {size}"
+            photo[None], plain_name(path), len(photos), readable("\n".join(lines))
         )
 
 

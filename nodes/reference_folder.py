@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.people import find_sources, read_people, readable
 from ..restorerid_core.faces.person import Person, merge_people
+from ..restorerid_core.photo_files import passed_over
 from .folders import check_link, find_folder, fingerprint
 from .reference import people_output, references_input
 from .types import CATEGORY
@@ -96,4 +97,5 @@ def leave_links_out(
 def report(root: Path, people: tuple[Person, ...], problems: list[str]) -> str:
     lines = [f"{len(people)} people in '{root}'"]
     lines += [f"{person.name}: {len(person.photos)} photo(s)" for person in people]
-    return readable("\n".join([*lines, *(f"left out: {problem}" for problem in problems)]))
+    lines += [f"left out: {problem}" for problem in problems]
+    return readable("\n".join([*lines, *filter(None, [passed_over(root)])]))

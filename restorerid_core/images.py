@@ -1,4 +1,5 @@
 """Checks and preparation of images, shared by every node and the command line."""
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -6,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import RestorerIDError
+
+log = logging.getLogger(__name__)
 
 VAE_FACTOR = 8
 """An SD VAE makes one latent pixel of 8x8 px, and crops what is left over."""
@@ -72,9 +75,16 @@ def _check_values(image: Tensor, name: str) -> Tensor:
 
 
 def to_rgb(image: Tensor) -> Tensor:
-    """(B, H, W, 1, 3 or 4) to (B, H, W, 3) float32: grey is repeated, alpha is dropped."""
+    """(B, H, W, 1, 3 or 4) to (B, H, W, 3) float32.
+
+    Grey is repeated; what is transparent lies on white, as `read_photo` has it, with a warning.
+    """
     rgb = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].expand(*image.shape[:-1], 3)
-    return rgb.float()
+    if image.shape[-1] < 4 or bool((image[..., 3] >= 1).all()):
+        return rgb.float()
+    log.warning("an image is transparent in parts; it is taken as it looks on white")
+    alpha = image[..., 3:].float().clamp(0, 1)
+    return rgb.float() * alpha + (1 - alpha)
 
 
 @dataclass(frozen=True)

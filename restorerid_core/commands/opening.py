@@ -27,7 +27,7 @@ from ..faces.people import find_sources, read_people
 from ..faces.person import Person, merge_people
 from ..faces.reference import Reference, study_person
 from ..id_scale_preset import IDScalePreset, read_preset
-from ..photo_files import list_photos
+from ..photo_files import list_photos, warn_of_others
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +124,7 @@ def read_references(references: Sequence[str]) -> tuple[Person, ...]:
     for reference in references:
         name, _, path = reference.rpartition("=")
         folder = Path(path)
+        warn_of_others(folder)
         if name:
             files = list_photos(folder) if folder.is_dir() else [folder]
             found, problems = read_people([(Path(name), files)])

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import RestorerIDError
 from ..faces.match import BLIND, LEAVE
-from ..photo_files import list_photos
+from ..photo_files import list_photos, warn_of_others
 from .options import add_engine_options
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
     files: list[Path] = []
     for path in photos:
         found = list_photos(path) if path.is_dir() else [path]
+        warn_of_others(path)
         if not found:
             raise RestorerIDError(f"the folder '{path}' has no photos; expected image files in it.")
         files += found

@@ -71,10 +71,15 @@ def test_bad_images_get_one_sentence(image, found, advice):
     assert message.endswith(".")
 
 
-def test_to_rgb_repeats_grey_and_drops_alpha():
+def test_to_rgb_repeats_grey_and_lays_what_is_transparent_on_white(caplog):
     grey, rgba = photo(16, 18, 1), photo(16, 18, 4)
     assert torch.equal(to_rgb(grey), grey.repeat(1, 1, 1, 3))
+    alpha = rgba[..., 3:]
+    assert torch.allclose(to_rgb(rgba), rgba[..., :3] * alpha + 1 - alpha)
+    assert "transparent" in caplog.text
+    rgba[..., 3] = 1
     assert torch.equal(to_rgb(rgba), rgba[..., :3])
+    assert len(caplog.records) == 1
     assert to_rgb(grey.half()).dtype == torch.float32
 
 

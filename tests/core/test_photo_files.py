@@ -1,4 +1,5 @@
 """Photos on disk: pictures of every kind come out upright, RGB, in [0, 1]; bad ones are named."""
+import logging
 import os
 import re
 import struct
@@ -12,8 +13,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from restorerid_core import photo_files
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.photo_files import list_folders, list_photos, read_photo
+from restorerid_core.photo_files import list_folders, list_photos, passed_over, read_photo
 
 ORIENTATION = 0x0112
 RAMP = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) * 34  # 0 to 65246
@@ -62,6 +64,15 @@ def test_only_visible_pictures_directly_in_the_folder_are_listed(tmp_path: Path)
     assert list_folders(tmp_path) == [tmp_path / "album.jpg"]
 
 
+def test_files_that_are_no_known_picture_are_counted_and_named(tmp_path: Path):
+    touch(tmp_path, "a.jpg", ".DS_Store", *(f"{n}.cr2" for n in range(7)))
+    (tmp_path / "Anna").mkdir()
+    sentence = passed_over(tmp_path) or ""
+    assert sentence.startswith(f"7 file(s) in '{tmp_path}'")
+    assert "0.cr2, 1.cr2" in sentence and "2 more" in sentence and "DS_Store" not in sentence
+    assert passed_over(tmp_path / "Anna") is None
+
+
 def test_a_link_to_nowhere_is_listed_and_then_named(tmp_path: Path):
     (tmp_path / "lost.jpg").symlink_to(tmp_path / "moved away.jpg")
     (path,) = list_photos(tmp_path)
@@ -78,7 +89,10 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
-def test_modes_of_png(tmp_path: Path, picture: Image.Image, mode: str):
+def test_modes_of_png(
+    tmp_path: Path, picture: Image.Image, mode: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(photo_files, "STRIP", 7 * 60)  # the last strip is less high
     image = picture.convert(mode)
     image.save(tmp_path / "photo.png")
     photo = read_photo(tmp_path / "photo.png")
@@ -101,20 +115,25 @@ def test_cmyk_jpeg_has_the_right_colours(tmp_path: Path):
     assert (read_photo(tmp_path / "a.jpg") - expected).abs().max() < 0.02
 
 
-def test_alpha_is_dropped_and_what_lies_under_it_kept(tmp_path: Path, picture: Image.Image):
-    image = picture.copy()
-    image.putalpha(0)
-    image.save(tmp_path / "photo.png")
-    assert torch.equal(read_photo(tmp_path / "photo.png"), pixels(picture))
-
-
-def test_a_transparent_palette_keeps_its_colours(tmp_path: Path, picture: Image.Image):
-    image = picture.quantize(16)
-    image.save(tmp_path / "photo.png", transparency=bytes(range(0, 160, 10)))
-    with warnings.catch_warnings():
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_lies_on_white_and_a_warning_says_so(
+    tmp_path: Path, picture: Image.Image, mode: str, caplog: pytest.LogCaptureFixture
+):
+    if mode == "P":
+        image = picture.quantize(16)
+        image.save(tmp_path / "photo.png", transparency=bytes(range(0, 160, 10)))
+    else:
+        image = picture.convert(mode)
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.save(tmp_path / "photo.png")
+    with warnings.catch_warnings(), Image.open(tmp_path / "photo.png") as stored:
         warnings.simplefilter("error")
         photo = read_photo(tmp_path / "photo.png")
-    assert torch.equal(photo, pixels(image.convert("RGB")))
+        white = Image.new("RGBA", stored.size, "white")
+        white.alpha_composite(stored.convert("RGBA"))
+    assert (photo - pixels(white.convert("RGB"))).abs().max() < 1.01 / 255
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "photo.png" in caplog.text and "transparent" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["photo.png", "photo.tif", "photo.pgm"])
@@ -183,6 +202,14 @@ def test_broken_exif_does_not_cost_the_photo(tmp_path: Path, picture: Image.Imag
     assert read_photo(tmp_path / "photo.jpg").shape == (40, 60, 3)
 
 
+def test_only_the_orientation_of_exif_counts(tmp_path: Path, picture: Image.Image):
+    """A negative resolution, which cannot be written back, says nothing against the photo."""
+    entries = struct.pack("<HHII", ORIENTATION, 3, 1, 6) + struct.pack("<HHII", 0x011A, 10, 1, 38)
+    block = struct.pack("<H", 2) + entries + struct.pack("<Iii", 0, -5, 7)
+    picture.save(tmp_path / "photo.png", exif=b"Exif\0\0II*\0" + struct.pack("<I", 8) + block)
+    assert torch.equal(read_photo(tmp_path / "photo.png"), pixels(picture).rot90(-1))
+
+
 def test_an_animation_gives_its_first_frame(tmp_path: Path, picture: Image.Image):
     frames = [ImageOps.invert(picture), ImageOps.flip(picture)]
     picture.save(tmp_path / "photo.png", save_all=True, append_images=frames)
@@ -198,8 +225,9 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path, picture: Image.Image
         (b"", "is empty (0 bytes)"),
         (b"Dear diary, the scanner is broken.", "is not an image of a kind that Pillow reads"),
         (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "is not an image of a kind that Pillow reads"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image of a kind"),
     ],
-    ids=["empty", "text", "heic"],
+    ids=["empty", "text", "heic", "a program for an interpreter"],
 )
 def test_a_file_that_is_no_image(tmp_path: Path, content: bytes, words: str):
     (tmp_path / "photo.jpg").write_bytes(content)
@@ -238,6 +266,21 @@ def test_a_decompression_bomb(
     picture.save(tmp_path / "photo.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert re.search(r"too many pixels \(.*2400 pixels", refusal(tmp_path / "photo.png"))
+    monkeypatch.undo()
+    monkeypatch.setattr(photo_files, "MAX_PIXELS", 2399)
+    assert "too many pixels (60x40;" in refusal(tmp_path / "photo.png")
+
+
+def test_lack_of_memory_is_not_taken_for_damage(
+    tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    picture.save(tmp_path / "photo.png")
+    monkeypatch.setattr(photo_files, "_pixels", fail)
+    sentence = refusal(tmp_path / "photo.png")
+    assert "memory" in sentence and "damaged" not in sentence
 
 
 def test_a_large_scan_is_read_although_pillow_warns(

@@ -14,7 +14,9 @@ def files(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_subfolders_are_people_and_the_rest_is_unknown(tmp_path: Path):
+def test_subfolders_are_people_and_the_rest_is_unknown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     names = ("b/2.jpg", "b/10.jpg", "a/x.png", "a/notes.txt", "loose.png")
     found = find_groups([files(tmp_path / "set", *names)])
     assert [(group.name, group.person) for group in found] == [
@@ -22,6 +24,7 @@ def test_subfolders_are_people_and_the_rest_is_unknown(tmp_path: Path):
     ]  # fmt: skip
     assert [photo.name for photo in found[1].photos] == ["2.jpg", "10.jpg"]
     assert [photo.name for photo in found[2].photos] == ["loose.png"]
+    assert "notes.txt" in caplog.text
 
 
 def test_unknown_people_are_grouped_in_parts(tmp_path: Path):

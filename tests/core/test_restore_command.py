@@ -138,11 +138,14 @@ def test_two_processes_take_half_of_the_photos_each(
 # Files
 
 
-def test_plan_keeps_endings_where_names_would_clash(tmp_path: Path):
+def test_plan_keeps_endings_where_names_would_clash(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     for name in ("a.jpg", "a.png", "b.png", "notes.txt"):
         (tmp_path / name).touch()
     jobs = plan([tmp_path, tmp_path / "b.png"], Path("out"))
     assert [job.output.name for job in jobs] == ["a.jpg.png", "a.png.png", "b.png"]
+    assert "1 file(s)" in caplog.text and "notes.txt" in caplog.text
 
 
 def test_plan_refuses_what_would_be_overwritten_or_empty(tmp_path: Path):

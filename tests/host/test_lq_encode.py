@@ -36,6 +36,7 @@ def test_lq_encode_takes_grey_and_rgba(
     extension: ModuleType, patching: ModuleType, restorer: Any, channels: int
 ) -> None:
     image = torch.rand(1, 64, 64, channels)
+    image[..., 3:] = 1
     node = extension.nodes.lq_encode.RestorerIDLQEncode
     prepared = node.execute(restorer, VaeStub(), image, 0).args[2]
     assert torch.equal(prepared, image[..., :3].expand(-1, -1, -1, 3))

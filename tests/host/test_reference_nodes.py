@@ -45,7 +45,7 @@ def test_a_rule_for_each_image(reference: Any):
     assert (anna.rule, bob.rule, bob.index) == ("largest", "by index", 2)
 
 
-def test_alpha_is_dropped(reference: Any):
+def test_photos_with_alpha_are_taken(reference: Any):
     (anna,) = people(reference, [torch.rand(1, 40, 40, 4)], ["Anna"])
     assert anna.photos[0].shape == (40, 40, 3)
 

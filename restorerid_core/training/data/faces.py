@@ -66,7 +66,7 @@ class PreparedFaces:
         """(3, size, size) RGB in [0, 1]."""
         from PIL import Image
 
-        with Image.open(io.BytesIO(self._files.read(f"{face.name}.png"))) as image:
+        with Image.open(io.BytesIO(self._files.read(f"{face.name}.png")), formats=["PNG"]) as image:
             pixels = np.array(image.convert("RGB"))
         return torch.from_numpy(pixels).movedim(-1, 0).float().div_(255)
 

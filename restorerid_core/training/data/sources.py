@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import RestorerIDError
-from ...photo_files import list_folders, list_photos
+from ...photo_files import list_folders, list_photos, warn_of_others
 
 SINGLES = 100
 """Photos of unknown people in a group: what a run that was killed has to do again at most."""
@@ -55,7 +55,10 @@ def find_groups(inputs: Sequence[Path]) -> list[Group]:
 
 def _read_folder(folder: Path) -> dict[str, Sequence[Path]]:
     """The pictures by the person's name, "" for unknown people."""
-    return {"": list_photos(folder), **{f.name: list_photos(f) for f in list_folders(folder)}}
+    folders = list_folders(folder)
+    for place in (folder, *folders):
+        warn_of_others(place)
+    return {"": list_photos(folder), **{f.name: list_photos(f) for f in folders}}
 
 
 def _read_list(path: Path) -> dict[str, Sequence[Path]]:
