@@ -26,7 +26,7 @@ IMAGE_SUFFIXES = frozenset({
     ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 })  # fmt: skip
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Pillow's decoders for them; some of its others start programs (EPS), whatever a file is called."""
+"""Pillow's decoders for them; others (EPS) start programs, whatever the file is called."""
 MAX_PIXELS = 120_000_000
 """Of a photo, which takes 12 bytes a pixel; the largest cameras of today have 102 megapixels."""
 STRIP = 2**22
