@@ -13,7 +13,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from restorerid_core.degradation import PRESETS, Degradation
+from restorerid_core.degradation.config import PRESETS
+from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.faces.align import ARCFACE_FACE, align_face, photo_from_image
 from restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
 from restorerid_core.faces.packs import find_pack

@@ -17,7 +17,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from restorerid_core.degradation import PRESETS, Degradation
+from restorerid_core.degradation.config import PRESETS
+from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.training.config import AdapterSizes, Stage
 from restorerid_core.training.initial import Weights, starting_weights

@@ -2,7 +2,8 @@
 import torch
 from comfy_api.latest import io
 
-from ..restorerid_core.degradation import PRESETS, Degradation
+from ..restorerid_core.degradation.config import PRESETS
+from ..restorerid_core.degradation.pipeline import Degradation
 from ..restorerid_core.images import check_image, to_rgb
 from .types import CATEGORY
 

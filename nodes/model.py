@@ -13,7 +13,7 @@ import comfy.ops
 import comfy.utils
 from torch import Tensor, nn
 
-from ..restorerid_core.checkpoint import AdapterFile, load_adapter
+from ..restorerid_core.checkpoint.adapter_file import AdapterFile, load_adapter
 from ..restorerid_core.config import ModelConfig
 from ..restorerid_core.network.face_projector import FaceProjector
 from ..restorerid_core.network.fused import FusedAdapter

@@ -1,4 +1,9 @@
-"""Command line: `python -m restorerid_core <command>`."""
+"""Command line: `python -m restorerid_core <command>`.
+
+Neither this file nor the commands' own import torch or numpy before work begins: `--help` is quick.
+"""
+from __future__ import annotations
+
 import argparse
 import json
 import logging
@@ -6,10 +11,8 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-import torch
-
-from .checkpoint import Inspection, convert, inspect
 from .commands.calibrate import add_calibrate
 from .commands.degrade import add_degrade
 from .commands.demo import add_demo
@@ -17,12 +20,15 @@ from .commands.doctor import add_doctor
 from .commands.evaluate import add_evaluate
 from .commands.fetch import add_fetch
 from .commands.prepare import add_prepare
-from .commands.progress import byte_bar
+from .commands.progress import byte_bar, load_torch
 from .commands.restore import add_restore
 from .commands.train import add_train
 from .errors import RestorerIDError
 
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+if TYPE_CHECKING:
+    from .checkpoint.inspection import Inspection
+
+DTYPES = ("fp16", "bf16", "fp32")
 MIB = 2**20
 
 
@@ -57,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "convert",
         help="split RestorerIDFull.ckpt into the slim adapter and its SD-1.5",
@@ -73,15 +79,20 @@ def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _convert(args: argparse.Namespace) -> None:
+    load_torch()
+    import torch
+
+    from .checkpoint.conversion import convert
+
+    dtypes = (torch.float16, torch.bfloat16, torch.float32)
+    dtype = dict(zip(DTYPES, dtypes, strict=True))[args.dtype]
     with byte_bar("convert") as progress:
-        paths = convert(
-            args.source, args.out_dir, DTYPES[args.dtype], args.verify, args.overwrite, progress
-        )
+        paths = convert(args.source, args.out_dir, dtype, args.verify, args.overwrite, progress)
     for path in paths:
         print(f"{path}  ({path.stat().st_size / MIB:,.0f} MiB)")
 
 
-def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("inspect", help="say what a file of weights is and what it holds")
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
@@ -89,6 +100,9 @@ def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _inspect(args: argparse.Namespace) -> None:
+    load_torch()
+    from .checkpoint.inspection import inspect
+
     result = inspect(args.file)
     print(json.dumps(asdict(result), indent=2) if args.json else _report(result))
 

@@ -1,19 +1,23 @@
 """Adaptive ID-Scale (paper, section 3.4): the worse a photo, the more its reference counts.
 
-The quality score is MUSIQ with its KonIQ weights, by pyiqa, which is imported only when it is used.
+The quality score is MUSIQ with its KonIQ weights, by pyiqa, which is imported only when it is used,
+as torch is: options of commands are checked by this module.
 """
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from .errors import RestorerIDError
 from .weight_files import find_weights, needs_pyiqa, read_weights, usable_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 ALPHA, BETA = 9.5, 10.0
 MINIMUM, MAXIMUM = 0.0, 2.0
@@ -125,6 +129,8 @@ def musiq_scores(
         images: (B, 3, H, W) RGB in 0..1, any size; scored one at a time, at full size.
         after_each: called after each image, for progress and interruption.
     """
+    import torch
+
     scores = []
     try:
         model.to(device)

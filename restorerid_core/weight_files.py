@@ -1,13 +1,16 @@
 """Published weights that are small enough to be fetched when they are first needed."""
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .errors import RestorerIDError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def find_weights(folders: Sequence[Path], url: str, what: str, otherwise: str) -> Path:
@@ -37,6 +40,8 @@ def find_weights(folders: Sequence[Path], url: str, what: str, otherwise: str) -
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """A state dict on the CPU, unpickled with restrictions; names without `module.` in front."""
+    import torch
+
     state = torch.load(path, map_location="cpu", weights_only=True)
     return {key.removeprefix("module."): state[key] for key in state}
 

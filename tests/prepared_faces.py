@@ -12,7 +12,7 @@ from restorerid_core.commands.prepare_clip import ClipFeatures
 from restorerid_core.commands.prepare_report import finish
 from restorerid_core.commands.prepare_run import Preparation
 from restorerid_core.faces.detect import DetectedFace
-from restorerid_core.training.data.cleaning import Limits
+from restorerid_core.faces.limits import Limits
 from restorerid_core.training.data.faces import PreparedFaces
 from restorerid_core.training.data.sources import find_groups
 

@@ -17,7 +17,8 @@ if __name__ == "__main__":
         tiny_config,
     )
 
-    from restorerid_core.degradation import PRESETS, Degradation
+    from restorerid_core.degradation.config import PRESETS
+    from restorerid_core.degradation.pipeline import Degradation
     from restorerid_core.training.latents import Latents
     from restorerid_core.training.loop import Run, make_accelerator
     from restorerid_core.training.stream import Stream

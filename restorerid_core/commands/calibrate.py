@@ -6,11 +6,11 @@ import sys
 from itertools import pairwise
 
 from ..errors import RestorerIDError
-from ..evaluation.identities import find_identities
 from ..id_scale import parse_scales
 from ..run_folder import keep_settings
 from .evaluate import open_restorations
 from .options import add_people_options, engine_settings
+from .progress import load_torch
 
 
 def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,8 +31,10 @@ def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def calibrate(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
+    load_torch()
     from accelerate import PartialState
 
+    from ..evaluation.identities import find_identities
     from .calibration_run import CalibrationRun
     from .evaluation_run import EvaluationRun
     from .opening import open_meter_of

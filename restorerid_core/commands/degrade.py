@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zlib import crc32
 
-import torch
-from tqdm import tqdm
-
-from ..degradation import PRESETS, Degradation, read_curves, typical_curves
+from ..degradation.config import PRESETS
 from ..errors import RestorerIDError
-from ..images import resize, working_size
-from ..photo_files import read_photo, save
+from .progress import load_torch
 from .restore import Job, plan, report
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..degradation.pipeline import Degradation
 
 
 def add_degrade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,6 +48,12 @@ def add_degrade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def degrade(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
+    load_torch()
+    from tqdm import tqdm
+
+    from ..degradation.pipeline import Degradation
+    from ..degradation.response import read_curves, typical_curves
+
     device = open_device(args.device)
     curves = read_curves(args.curves) if args.curves else typical_curves
     degradation = Degradation(PRESETS[args.preset], curves)
@@ -72,6 +80,8 @@ def degrade(args: argparse.Namespace) -> int:
 def one_core_each() -> Iterator[None]:
     """Inside, new threads compute on one core each: cores gain more from photos of their own than
     from shares of operations this small."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -89,6 +99,9 @@ def degrade_photo(
         RestorerIDError: the photo cannot be read, or is too small.
         OSError: the copy cannot be written.
     """
+    from ..images import resize, working_size
+    from ..photo_files import read_photo, save
+
     photo = read_photo(job.photo).movedim(-1, 0)[None]
     photo = resize(photo, working_size(photo.shape[2], photo.shape[3], size)).to(device)
     save(degradation(photo, seed + crc32(job.photo.name.encode()))[0].cpu(), job.output)
@@ -100,6 +113,8 @@ def open_device(name: str) -> torch.device:
     Raises:
         RestorerIDError: there is none of that name.
     """
+    import torch
+
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:

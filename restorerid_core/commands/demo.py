@@ -5,12 +5,16 @@ import argparse
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from ..engine.locate import Models, find_models, model_roots
 from ..errors import RestorerIDError
-from ..faces.detect import FaceAnalyzer, load_analyzer
 from .doctor import examine
+from .progress import load_torch
 from .restore import add_restore, plan
+
+if TYPE_CHECKING:
+    from ..faces.detect import FaceAnalyzer
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,9 @@ def demo(args: argparse.Namespace) -> int:
     Raises:
         RestorerIDError: the portrait could not be restored.
     """
+    load_torch()
+    from ..faces.detect import load_analyzer
+
     photo, reference = write_pictures(args.output / "input")
     weights = examine(model_roots(args.models))["weights"]
     missing = [name for name, path in weights.items() if path is None]

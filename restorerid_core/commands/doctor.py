@@ -8,11 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..engine.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, comfy_folders, find_file, model_roots
 from ..errors import RestorerIDError
 from ..faces.packs import find_pack
+from .progress import load_torch
 
 PACKAGES = (
     "torch", "torchvision", "diffusers", "transformers", "accelerate", "safetensors",
@@ -38,6 +37,7 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def doctor(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
+    load_torch()
     found = examine(model_roots(args.models))
     if args.json:
         print(json.dumps(found, indent=2))
@@ -77,6 +77,8 @@ def complete(found: dict[str, dict[str, Any]]) -> bool:
 
 def device() -> dict[str, str]:
     """What `--device auto` and `--dtype auto` of `restore` mean here."""
+    import torch
+
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..evaluation.identities import Identity, find_identities
 from ..evaluation.methods import METHODS, Method, needs_musiq, parse_method
 from ..run_folder import keep_settings
 from .options import add_people_options, engine_settings
+from .progress import load_torch
 
 if TYPE_CHECKING:
     from ..engine.photos import PhotoRestorer
+    from ..evaluation.identities import Identity
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,11 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def evaluate(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
+    load_torch()
     from accelerate import PartialState
 
     from ..engine.schedulers import RELEASED, make_scheduler
+    from ..evaluation.identities import find_identities
     from .evaluation_report import write_report
     from .evaluation_run import EvaluationRun
     from .opening import open_meter_of

@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from ..degradation import PRESETS, Degradation
+from ..degradation.config import PRESETS
+from ..degradation.pipeline import Degradation
 from ..engine.photos import PhotoRestorer
 from ..errors import RestorerIDError
 from ..evaluation.identities import Identity

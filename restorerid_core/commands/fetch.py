@@ -11,7 +11,7 @@ from ..engine.locate import model_roots
 from ..engine.weights import FULL, Task, bytes_needed, missing, move, obtain, split
 from ..errors import RestorerIDError
 from ..run_folder import alone
-from .progress import byte_bar
+from .progress import byte_bar, load_torch
 
 MIB = 2**20
 STAGING = ".restorerid-fetch"
@@ -138,6 +138,7 @@ def fetch_all(tasks: list[Task], staging: Path, keep: bool) -> None:
         try:
             source = obtain(task, staging)
             if task.file is FULL:
+                load_torch()
                 with byte_bar("split") as progress:
                     split(task, source, staging, keep, progress)
             else:

@@ -17,7 +17,8 @@ from ..engine.locate import Models, model_roots
 from ..engine.models import load_sd15
 from ..engine.networks import Networks
 from ..engine.photos import PhotoRestorer
-from ..engine.restorer import Restorer, Settings
+from ..engine.restorer import Restorer
+from ..engine.settings import Settings
 from ..errors import RestorerIDError
 from ..evaluation.meter import Meter, open_meter
 from ..faces.detect import FaceAnalyzer, load_analyzer
@@ -64,6 +65,7 @@ def open_restorer(
     dtype = DTYPES[("fp32" if precise else "fp16") if args.dtype == "auto" else args.dtype]
     rest = torch.device("cpu") if args.low_memory else device
     musiq = None
+    log.info("loading the face models, the adapter, CLIP and SD-1.5 ...")
     if args.id_scale is None:
         folders = [root / "musiq" for root in model_roots(args.models)]
         musiq = id_scale.load_musiq(id_scale.musiq_weights(folders))

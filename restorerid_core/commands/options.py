@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..color_fix import METHODS
+from ..degradation.config import PRESETS
+from ..engine.schedulers import SAMPLERS
+from ..engine.settings import COLOR_FIXES, NEGATIVE, PROMPT, Settings
 from ..faces.match import BLIND
 
 DTYPES = ("auto", "fp32", "bf16", "fp16")
@@ -12,9 +14,6 @@ DTYPES = ("auto", "fp32", "bf16", "fp16")
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """How a face is restored, and on what."""
-    from ..engine.restorer import NEGATIVE, PROMPT, Settings
-    from ..engine.schedulers import SAMPLERS
-
     usual = Settings()
     add = parser.add_argument
     add("--steps", type=int, default=usual.steps, help="default: %(default)s")
@@ -25,7 +24,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--negative", default=NEGATIVE, help="negative prompt; default: %(default)s")
     add("--size", type=int, default=usual.size, metavar="PX",
         help="at which a face is restored; default: %(default)s")
-    add("--color-fix", choices=(*METHODS, "none"), default=usual.color_fix,
+    add("--color-fix", choices=COLOR_FIXES, default=usual.color_fix,
         help="default: %(default)s")
     add("--seed", type=int, default=usual.seed, help="default: %(default)s")
     add("--models", action="append", default=[], type=Path, metavar="DIR",
@@ -38,8 +37,6 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def add_people_options(parser: argparse.ArgumentParser, degradations: Sequence[str]) -> None:
     """What is degraded and restored where, by default with these presets; and the engine's."""
-    from ..degradation import PRESETS
-
     add = parser.add_argument
     add("people", type=Path, metavar="PEOPLE", help="folder with a folder for each person")
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")

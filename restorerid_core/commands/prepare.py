@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
-from ..faces.reference import SMALL_FACE
-from ..images import MAX_SIDE, VAE_FACTOR
+from ..faces.limits import SMALL_FACE, Limits
 from ..run_folder import keep_settings
-from ..training.data.cleaning import Limits
+from .progress import load_torch
 
 if TYPE_CHECKING:
     from .prepare_run import Preparation
@@ -63,6 +62,7 @@ def prepare(args: argparse.Namespace) -> int:
         RestorerIDError: an option, an input or OUT is unusable, the face models are missing, or
             nothing is kept.
     """
+    load_torch()
     from accelerate import PartialState
 
     from ..training.data.sources import find_groups
@@ -119,6 +119,8 @@ def limits_of(args: argparse.Namespace) -> Limits:
 
 def check_numbers(size: int, per_shard: int | None) -> None:
     """Raises RestorerIDError where one is out of range."""
+    from ..images import MAX_SIDE, VAE_FACTOR
+
     if size % VAE_FACTOR or not LEAST_SIZE <= size <= MAX_SIDE:
         raise RestorerIDError(
             f"--size is {size} px; expected a multiple of {VAE_FACTOR} from {LEAST_SIZE} to "

@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from ..errors import RestorerIDError
 from ..faces.detect import FaceAnalyzer
+from ..faces.limits import Limits
 from ..photo_files import save
 from ..run_folder import claimed, read_json, replacing, write_json
-from ..training.data.cleaning import Drop, Limits, clean, cosines
+from ..training.data.cleaning import Drop, clean, cosines
 from ..training.data.portraits import Portrait, study_photo
 from ..training.data.sources import Group
 from .prepare_clip import ClipFeatures

@@ -1,15 +1,30 @@
-"""Progress bars of commands."""
+"""What a command says while nothing else is to be seen."""
+from __future__ import annotations
+
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from ..checkpoint.conversion import Progress
 
-from ..checkpoint.conversion import Progress
+log = logging.getLogger(__name__)
+
+
+def load_torch() -> None:
+    """Imports torch, and says so before: that takes 3 to 9 seconds when it is not in memory."""
+    if "torch" not in sys.modules:
+        log.info("loading PyTorch ...")
+        import torch  # noqa: F401
 
 
 @contextmanager
 def byte_bar(name: str) -> Iterator[Progress]:
     """A bar that is told the bytes done so far and the bytes there are."""
+    from tqdm import tqdm
+
     with tqdm(unit="B", unit_scale=True, desc=name) as bar:
 
         def progress(done: int, total: int) -> None:

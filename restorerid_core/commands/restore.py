@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import RestorerIDError
 from ..faces.match import BLIND, LEAVE
-from ..photo_files import list_photos, warn_of_others
 from .options import add_engine_options
+from .progress import load_torch
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def restore(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
+    load_torch()
     from ..engine.locate import find_models, model_roots
     from ..engine.schedulers import RELEASED, make_scheduler
     from ..faces.detect import load_analyzer
@@ -98,6 +99,8 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
     Raises:
         RestorerIDError: a folder has no photo, or two photos would get one name.
     """
+    from ..photo_files import list_photos, warn_of_others
+
     files: list[Path] = []
     for path in photos:
         found = list_photos(path) if path.is_dir() else [path]

@@ -6,16 +6,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from torch import Tensor
-
 from ..run_folder import alone, keep_settings
-from ..training.config import PRESETS, Stage, TrainingConfig
-from ..training.config_file import plain, read_config
-from ..training.run_config import RunConfig
-from ..training.small_base import AutoencoderConfig, UNetConfig
+from .progress import load_torch
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.utils.data import Dataset
+
+    from ..training.run_config import RunConfig
 
 FREE = (
     "iterations", "accumulation", "gradient_checkpointing", "workers", "log_every", "save_every",
@@ -29,8 +27,6 @@ STAGES = {
     "autoencoder": "a small VAE",
     "unet": "a small UNet on it, as a base for trials",
 }
-CONFIGS: dict[str, type[RunConfig]] = {"autoencoder": AutoencoderConfig, "unet": UNetConfig}
-"""Of the stages that are not the paper's."""
 
 
 def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,13 +47,18 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def train(args: argparse.Namespace) -> None:
     """Runs the command."""
+    load_torch()
     from accelerate import PartialState
 
     from ..training.checkpoints import Checkpoints
+    from ..training.config import PRESETS, TrainingConfig
+    from ..training.config_file import plain, read_config
     from ..training.loop import CHECKPOINTS
+    from ..training.small_base import AutoencoderConfig, UNetConfig
 
-    preset = PRESETS.get(args.stage, {})
-    config = read_config(args.config, CONFIGS.get(args.stage, TrainingConfig), preset)
+    kinds: dict[str, type[RunConfig]] = {"autoencoder": AutoencoderConfig, "unet": UNetConfig}
+    kind = kinds.get(args.stage, TrainingConfig)  # that of the paper's stages
+    config = read_config(args.config, kind, PRESETS.get(args.stage, {}))
     state = PartialState()
     settings = {key: value for key, value in plain(config).items() if key not in FREE}
     with alone(config.output, "train") if state.is_main_process else nullcontext():
@@ -75,6 +76,8 @@ def train_on(stage: str, config: RunConfig) -> Path:
     Raises:
         RestorerIDError: as the stages, and as `open_photos`.
     """
+    from ..training.config import Stage, TrainingConfig
+    from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import train_autoencoder, train_unet
     from ..training.stages import train_stage
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoint.tensors import fault_at_a_glance
+from ..checkpoint.glance import fault_at_a_glance
 from ..errors import RestorerIDError
 from ..faces.packs import FacePack, find_pack
 from ..id_scale import WEIGHTS

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import load_adapter
+from ..checkpoint.adapter_file import load_adapter
 from ..network.face_projector import FaceProjector
 from ..network.fused import FusedAdapter
 from ..network.fusing import fuse

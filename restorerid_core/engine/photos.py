@@ -23,7 +23,8 @@ from ..faces.reference import Reference
 from ..faces.select import arrange
 from ..id_scale_preset import IDScalePreset
 from ..images import prepare
-from .restorer import Restorer, Settings
+from .restorer import Restorer
+from .settings import Settings
 
 Step = Callable[[int, int], object]
 """Called with the number of steps done and their number."""

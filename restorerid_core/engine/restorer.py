@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,33 +18,7 @@ from .models import SD15
 from .networks import Networks
 from .sampling import Conditions, Denoiser, Progress, sample_released, sample_with
 from .schedulers import RELEASED, make_scheduler
-
-PROMPT = "best quality, high quality"
-NEGATIVE = "cartoon, 3d, paint, monochrome, lowres, bad anatomy, worst quality, low quality"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How faces are restored; the defaults are the released code's.
-
-    Attributes:
-        steps: sampling steps.
-        guidance: classifier-free guidance; 1 is none.
-        sampler: one of `schedulers.SAMPLERS`, or a scheduler class of diffusers.
-        size: shorter side at which a crop is restored, px; 0 keeps it.
-        structure, fir: strengths of SPADE and of the FIR-Adapter.
-        color_fix: "wavelet", "adain" or "none".
-        seed: of the noise.
-    """
-
-    steps: int = 50
-    guidance: float = 4.0
-    sampler: str = RELEASED
-    size: int = 512
-    structure: float = 1.0
-    fir: float = 1.0
-    color_fix: str = "wavelet"
-    seed: int = 0
+from .settings import Settings
 
 
 class Restorer:

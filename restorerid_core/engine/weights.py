@@ -4,13 +4,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..checkpoint.conversion import Progress, convert
 from ..errors import RestorerIDError
 from ..faces.packs import find_pack
-from ..run_folder import replacing
 from .hub import HubFile, Offer, download, sha256_of
 from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, find_file
+
+if TYPE_CHECKING:
+    from ..checkpoint.conversion import Progress
 
 FULL_NAME = "RestorerIDFull.ckpt"
 FULL = HubFile(
@@ -104,6 +106,8 @@ def split(task: Task, source: Path, staging: Path, keep: bool, progress: Progres
     Raises:
         RestorerIDError, OSError: as `convert`.
     """
+    from ..checkpoint.conversion import convert
+
     folder = staging / "converted"
     shutil.rmtree(folder, ignore_errors=True)
     convert(source, folder, verify=True, progress=progress)
@@ -118,6 +122,8 @@ def split(task: Task, source: Path, staging: Path, keep: bool, progress: Progres
 
 def move(source: Path, final: Path) -> None:
     """Whole or not at all, also when the folder is a link to another disk."""
+    from ..checkpoint.writer import replacing
+
     final.parent.mkdir(parents=True, exist_ok=True)
     with replacing(final) as temporary:
         shutil.move(source, temporary)

@@ -4,12 +4,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
-from ..images import resize
+
+if TYPE_CHECKING:  # the names of the methods are needed for `--help`, which shall be quick
+    from torch import Tensor
 
 TRAINING_SCALE = 0.75
 """λ of the training, taken where there is no adaptive one; the paper does not name its own."""
@@ -50,12 +50,15 @@ def needs_musiq(method: Method) -> bool:
 
 def smooth(image: Tensor) -> Tensor:
     """(3, H, W) at half its size and back, bicubic: noise and blocks are averaged away."""
+    from ..images import resize
+
     height, width = image.shape[1:]
     return resize(resize(image[None], (height // 2, width // 2)), (height, width))[0]
 
 
 def sharpen(image: Tensor, sigma: float = 2.0, amount: float = 1.0) -> Tensor:
     """Unsharp mask: what a Gaussian blur of `sigma` px takes from (3, H, W) is added to it."""
+    import torch
     from scipy.ndimage import gaussian_filter
 
     blurred = torch.from_numpy(gaussian_filter(image.numpy(), (0, sigma, sigma)))

@@ -4,11 +4,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
-from .crop import CropFace
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .crop import CropFace
 
 BLIND, LEAVE = "blind", "leave"
 """What a manual choice may say instead of a name: restore without a reference, or do not touch."""
@@ -49,6 +52,8 @@ def match_faces(
             everybody appear any number of times.
         chosen: results that are settled, by the face's row.
     """
+    import numpy as np
+
     names = sorted(people)
     cosines = np.zeros((len(embeddings), len(names)))
     if cosines.size:

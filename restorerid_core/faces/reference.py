@@ -10,12 +10,9 @@ from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, CLIP_FACE, align_face, photo_from_image
 from .choose import choose_face
 from .detect import Check, DetectedFace, FaceAnalyzer, go_on
+from .limits import BLURRED, SHARP, SMALL_FACE
 from .person import Person
 
-SMALL_FACE = 64
-"""Pixels; of a smaller face the recogniser sees mostly interpolation."""
-BLURRED, SHARP = 150.0, 500.0
-"""Variances of the Laplacian of the 112 px face, in 8-bit units."""
 LEAST = 0.01
 """Of the weight of a sharp photo: what a photo without any detail keeps."""
 STRANGER = 0.15

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from ..degradation import PRESETS as DEGRADATIONS
+from ..degradation.config import PRESETS as DEGRADATIONS
 from .run_config import Range, RunConfig, at_least, check_ranges
 
 Stage = Literal["base", "fir", "single"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import load_adapter
+from ..checkpoint.adapter_file import load_adapter
 from ..checkpoint.ip_adapter import load_ip_adapter
 from ..checkpoint.layout import lora_shapes
 from ..config import ATTENTIONS, FACE_PROJECTOR, RESBLOCKS, ModelConfig

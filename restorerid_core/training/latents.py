@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..degradation import Degradation
+from ..degradation.pipeline import Degradation
 from ..engine import vae
 from .objective import LatentBatch
 

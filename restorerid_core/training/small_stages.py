@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..checkpoint import SD15_NAME
+from ..checkpoint.conversion import SD15_NAME
 from ..checkpoint.tensors import open_tensors
 from ..demo.networks import TEXT
 from ..demo.sd15_shapes import VAE, clip_shapes, unet_shapes, vae_shapes

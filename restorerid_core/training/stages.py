@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint import SLIM_NAME
-from ..degradation import PRESETS, Degradation
+from ..checkpoint.conversion import SLIM_NAME
+from ..degradation.config import PRESETS
+from ..degradation.pipeline import Degradation
 from ..engine.clip import encode_prompts
 from ..engine.models import load_sd15
 from ..errors import RestorerIDError

@@ -14,7 +14,8 @@ from onnx_files import save_network
 from PIL import Image
 from torch import Tensor
 
-from restorerid_core.checkpoint.tensors import PICKLE_MAGIC
+from restorerid_core.checkpoint import conversion
+from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.engine import locate
 from restorerid_core.engine import weights as needed
 from restorerid_core.engine.hub import HubFile
@@ -91,7 +92,7 @@ def hub(
     monkeypatch.setattr(needed, "VISION", known[VISION])
     monkeypatch.setattr(needed, "QUALITY", known[QUALITY])
     monkeypatch.setattr(needed, "FACES", (known[DETECTOR], known[RECOGNISER]))
-    monkeypatch.setattr(needed, "convert", halve)
+    monkeypatch.setattr(conversion, "convert", halve)
     monkeypatch.setattr(locate, "OWN", tmp_path / "own")
     monkeypatch.setattr(locate, "comfy_folders", list)
     for name in ("RESTORERID_MODELS", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):

@@ -11,7 +11,8 @@ import torch
 from adapter_files import TINY, WRITERS, Weights, lightning, refusal, saved, slim
 from safetensors.torch import save_file
 
-from restorerid_core.checkpoint import inspect, load_adapter
+from restorerid_core.checkpoint.adapter_file import load_adapter
+from restorerid_core.checkpoint.inspection import inspect
 from restorerid_core.config import FACE_PROJECTOR, LQ_ENCODER, UNET, ModelConfig
 from restorerid_core.demo.adapter_shapes import adapter_shapes
 from restorerid_core.network.adapter import Adapter

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from made_faces import made_face
 
+from restorerid_core.faces.limits import Limits
 from restorerid_core.faces.reference import ReferenceFace, agreement
-from restorerid_core.training.data.cleaning import REASONS, Limits, clean, cosines
+from restorerid_core.training.data.cleaning import REASONS, clean, cosines
 
 CROP = np.zeros((224, 224, 3), np.uint8)
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from restorerid_core.degradation import PRESETS, Degradation
+from restorerid_core.degradation.config import PRESETS
+from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.errors import RestorerIDError
 
 

@@ -7,8 +7,7 @@ import torch
 from made_photos import smooth_photo as photo
 from scipy import stats
 
-from restorerid_core.degradation import read_curves, typical_curves
-from restorerid_core.degradation.response import KNOTS, Response
+from restorerid_core.degradation.response import KNOTS, Response, read_curves, typical_curves
 from restorerid_core.degradation.sensor import (
     Exposure,
     add_noise,

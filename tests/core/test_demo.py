@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Size, Tensor
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint import inspect
+from restorerid_core.checkpoint.inspection import inspect
 from restorerid_core.commands import demo
 from restorerid_core.demo.faces import (
     CascadeDetector,

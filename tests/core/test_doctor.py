@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint.tensors import PICKLE_MAGIC
+from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.commands import doctor
 from restorerid_core.engine import locate
 

@@ -25,12 +25,12 @@ from hub_server import Hub
 from safetensors.torch import save
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint import convert, load_adapter
-from restorerid_core.checkpoint.conversion import SD15_NAME, SLIM_NAME
-from restorerid_core.checkpoint.tensors import PICKLE_MAGIC
+from restorerid_core.checkpoint import conversion
+from restorerid_core.checkpoint.adapter_file import load_adapter
+from restorerid_core.checkpoint.conversion import SD15_NAME, SLIM_NAME, convert
+from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.commands.fetch import STAGING
 from restorerid_core.engine import locate
-from restorerid_core.engine import weights as needed
 from restorerid_core.engine.hub import HubFile
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.packs import find_pack
@@ -44,7 +44,7 @@ Usage = namedtuple("Usage", "total used free")
 def test_a_real_file_is_split(
     hub: Hub, authors_file: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(needed, "convert", convert)
+    monkeypatch.setattr(conversion, "convert", convert)
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 2**20)
     hub.files[place(FULL)] = authors_file
     assert run(tmp_path) == 0

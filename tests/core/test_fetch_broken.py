@@ -24,8 +24,8 @@ from hub_files import (
 from hub_server import Hub
 from onnx_files import save_network
 
-from restorerid_core.checkpoint import load_adapter
-from restorerid_core.checkpoint.tensors import PICKLE_MAGIC
+from restorerid_core.checkpoint.adapter_file import load_adapter
+from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.commands.fetch import STAGING
 from restorerid_core.engine import locate
 

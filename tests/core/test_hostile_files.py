@@ -19,7 +19,8 @@ from adapter_files import (
     slim,
 )
 
-from restorerid_core.checkpoint import inspect, load_adapter
+from restorerid_core.checkpoint.adapter_file import load_adapter
+from restorerid_core.checkpoint.inspection import inspect
 from restorerid_core.config import UNET
 from restorerid_core.demo.adapter_shapes import adapter_shapes
 from restorerid_core.errors import RestorerIDError

@@ -14,7 +14,8 @@ from restorerid_core.engine.clip import encode_prompts
 from restorerid_core.engine.locate import ADAPTER, BASE, require_file
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
-from restorerid_core.engine.restorer import NEGATIVE, PROMPT, Restorer, Settings
+from restorerid_core.engine.restorer import Restorer
+from restorerid_core.engine.settings import NEGATIVE, PROMPT, Settings
 from restorerid_core.errors import RestorerIDError
 
 CPU = torch.device("cpu")

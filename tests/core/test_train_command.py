@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from training_scenes import CLIP_DIM, CLIP_LENGTH, Photos
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint import load_adapter
+from restorerid_core.checkpoint.adapter_file import load_adapter
 from restorerid_core.photo_files import save
 from restorerid_core.run_folder import claim
 

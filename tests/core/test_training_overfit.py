@@ -9,7 +9,8 @@ from helpers import Golden
 from torch import Tensor
 from training_scenes import CLIP_DIM, BlockVAE, tiny_config
 
-from restorerid_core.degradation import PRESETS, Degradation
+from restorerid_core.degradation.config import PRESETS
+from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.demo.sd15_shapes import unet_shapes
 from restorerid_core.engine import vae
 from restorerid_core.engine.original_names import OriginalNames

@@ -14,7 +14,8 @@ from restorerid_core.conditioning import FaceIdentity
 from restorerid_core.demo.networks import small_models
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
-from restorerid_core.engine.restorer import Restorer, Settings
+from restorerid_core.engine.restorer import Restorer
+from restorerid_core.engine.settings import Settings
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.photo_files import read_photo
 from restorerid_core.training.config import AdapterSizes, Stage, TrainingConfig

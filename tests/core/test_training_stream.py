@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import default_collate
 from training_scenes import CLIP_DIM, CLIP_LENGTH, BlockVAE, Photos, tiny_config
 
-from restorerid_core.degradation import PRESETS, Degradation
+from restorerid_core.degradation.config import PRESETS
+from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.training.latents import Latents
 from restorerid_core.training.stream import Share, Stream, loader

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from training_scenes import CLIP_DIM, CONFIG, WIDTH, golden_weights, tiny_config
 
-from restorerid_core.checkpoint import load_adapter
+from restorerid_core.checkpoint.adapter_file import load_adapter
 from restorerid_core.checkpoint.ip_adapter import load_ip_adapter
 from restorerid_core.checkpoint.layout import FIR, ID_ATTENTION, LORA, SPADE, group_of
 from restorerid_core.config import FACE_PROJECTOR

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from ...faces.reference import BLURRED, SMALL_FACE, ReferenceFace, agreement, without_strangers
+from ...faces.limits import Limits
+from ...faces.reference import ReferenceFace, agreement, without_strangers
 
 
 class Drop(NamedTuple):
@@ -27,25 +27,6 @@ REASONS: Mapping[str, str] = {
     "someone else": "the face does not look like the person's other photos",
     "differing pair": "a person's only two photos do not look alike",
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a face needs.
-
-    Attributes:
-        side: of its box, the square root of its area, in pixels of the photo.
-        score: the detector's.
-        sharpness: variance of the Laplacian of the 112 px face, in 8-bit units.
-        norm: length of its embedding, as part of the median of its group: recognisers differ.
-        cosine: of its embedding and the average of the person's other faces.
-    """
-
-    side: float = SMALL_FACE
-    score: float = 0.6
-    sharpness: float = BLURRED
-    norm: float = 0.6
-    cosine: float = 0.35
 
 
 def clean(faces: Sequence[ReferenceFace], limits: Limits, one_person: bool) -> dict[int, Drop]:

@@ -1,0 +1,34 @@
+"""How faces are restored: settings and their defaults. Needs no torch, for `--help` to be quick."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .schedulers import RELEASED
+
+PROMPT = "best quality, high quality"
+NEGATIVE = "cartoon, 3d, paint, monochrome, lowres, bad anatomy, worst quality, low quality"
+COLOR_FIXES = ("wavelet", "adain", "none")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How faces are restored; the defaults are the released code's.
+
+    Attributes:
+        steps: sampling steps.
+        guidance: classifier-free guidance; 1 is none.
+        sampler: one of `schedulers.SAMPLERS`, or a scheduler class of diffusers.
+        size: shorter side at which a crop is restored, px; 0 keeps it.
+        structure, fir: strengths of SPADE and of the FIR-Adapter.
+        color_fix: one of `COLOR_FIXES`.
+        seed: of the noise.
+    """
+
+    steps: int = 50
+    guidance: float = 4.0
+    sampler: str = RELEASED
+    size: int = 512
+    structure: float = 1.0
+    fir: float = 1.0
+    color_fix: str = "wavelet"
+    seed: int = 0

@@ -1,0 +1,50 @@
+"""The command line answers at once, and says what it waits for."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+COMMANDS = (
+    "convert", "inspect", "restore", "degrade", "evaluate", "calibrate", "prepare", "train",
+    "fetch", "doctor", "demo",
+)  # fmt: skip
+RUN = """
+import json, resource, sys
+from restorerid_core.__main__ import main
+for arguments in json.loads(sys.argv[1]):
+    try:
+        main(arguments)
+    except SystemExit as end:
+        print("status", end.code)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print("heavy", sorted({"torch", "numpy", "PIL", "diffusers", "onnx"} & set(sys.modules)))
+print("seconds", used.ru_utime + used.ru_stime)
+"""
+
+
+def run(arguments: str, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(path), str(ROOT)])}
+    command = [sys.executable, "-c", RUN, arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource is POSIX's")
+def test_help_and_typos_are_told_without_heavy_imports():
+    helps = [["--help"], *([name, "--help"] for name in COMMANDS)]
+    typos = [["restoer"], *([name, "--typo"] for name in COMMANDS)]
+    told = run(str(helps + typos).replace("'", '"'))
+    assert told.stdout.count("status 0") == len(helps), told.stderr
+    assert told.stdout.count("status 2") == len(typos)
+    assert "heavy []" in told.stdout
+    assert float(told.stdout.rpartition("seconds ")[2]) < 1  # of all these together
+
+
+def test_what_takes_seconds_is_told_before(tmp_path: Path):
+    (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")  # as if it took too long
+    told = run('[["inspect", "x"], ["degrade", "x", "-o", "y"], ["demo"]]', tmp_path)
+    assert told.stderr.splitlines() == [
+        "restorerid: loading PyTorch ...", "restorerid: interrupted.",
+    ] * 3  # fmt: skip
