@@ -2,6 +2,7 @@
 import ast
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -167,6 +168,16 @@ def test_an_unreachable_package_index_is_told(tmp_path: Path):
     assert "restorerid: pip and uv could not be installed" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/ready"))
+
+
+def test_the_checks_do_not_depend_on_the_name_of_the_checkout(tmp_path: Path):
+    checkout = tmp_path / "ComfyUI-RestorerID"  # as the README says; no module can be called so
+    shutil.copytree(ROOT / "nodes", checkout / "nodes")
+    for name in ("__init__.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, checkout)
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "."]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
 
 
 # restore.py
