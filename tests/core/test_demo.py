@@ -169,7 +169,7 @@ def test_trained_weights_are_used_with_the_steps_of_restore(
     monkeypatch.setattr(demo, "examine", lambda roots: {"weights": {"adapter": "here"}})
     models = locate.Models(tmp_path, tmp_path, tmp_path, STAND_IN)
     monkeypatch.setattr(demo, "find_models", lambda roots: models)
-    monkeypatch.setattr(demo, "load_analyzer", lambda pack: "analyzer")
+    monkeypatch.setattr("restorerid_core.faces.detect.load_analyzer", lambda pack: "analyzer")
     monkeypatch.setattr(demo, "restore_portrait", lambda *a: calls.append(a))
     assert main(["demo", "-o", str(tmp_path / "out"), "--models", str(tmp_path)]) == 0
     options = calls[0][2]
