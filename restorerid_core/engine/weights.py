@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
 from ..faces.packs import find_pack
+from ..run_folder import replacing
 from .hub import HubFile, Offer, download, sha256_of
 from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, find_file
 
@@ -122,8 +123,6 @@ def split(task: Task, source: Path, staging: Path, keep: bool, progress: Progres
 
 def move(source: Path, final: Path) -> None:
     """Whole or not at all, also when the folder is a link to another disk."""
-    from ..checkpoint.writer import replacing
-
     final.parent.mkdir(parents=True, exist_ok=True)
     with replacing(final) as temporary:
         shutil.move(source, temporary)
