@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from restorerid_core import id_scale
 from restorerid_core.__main__ import main as command_line
-from restorerid_core.commands.opening import DTYPES, choose_device, freed_weights_go_back
+from restorerid_core.commands.devices import open_device
+from restorerid_core.commands.opening import DTYPES, freed_weights_go_back
 from restorerid_core.engine.locate import find_models, model_roots
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
@@ -28,7 +29,7 @@ MIB = 2**20
 
 def bare(args: argparse.Namespace) -> None:
     """The weights that a restoration keeps, and one guided step of SD-1.5 without the adapter."""
-    device, dtype = choose_device(args.device), DTYPES[args.dtype]
+    device, dtype = open_device(args.device), DTYPES[args.dtype]
     roots = model_roots(args.models)
     models = find_models(roots)
     with freed_weights_go_back():

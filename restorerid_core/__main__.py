@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from .commands.arguments import Parser
 from .commands.calibrate import add_calibrate
 from .commands.degrade import add_degrade
 from .commands.demo import add_demo
@@ -34,7 +35,7 @@ MIB = 2**20
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 1 after an error that the user can mend."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m restorerid_core", description="RestorerID without ComfyUI."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -8,14 +8,11 @@ from typing import NamedTuple
 import torch
 
 from .errors import RestorerIDError
+from .ranges import MAX_SIZE
 
 UNET = "model.diffusion_model."
 LQ_ENCODER = "structcond_stage_model."
 FACE_PROJECTOR = "Adapter.image_proj_model."
-
-
-MAX_SIZE = 16384
-"""More than any size of such a network; a damaged file could ask for all memory."""
 
 
 class Block(NamedTuple):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import RestorerIDError
+from .ranges import HIGHEST_ID_SCALE
 from .weight_files import find_weights, needs_pyiqa, read_weights, usable_weights
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 ALPHA, BETA = 9.5, 10.0
 MINIMUM, MAXIMUM = 0.0, 2.0
 """The range that the paper scans; the formula reaches 2 only at a score below 2.6."""
-SWEEP_MAXIMUM, SWEEP_COUNT = 3.0, 64
+SWEEP_MAXIMUM, SWEEP_COUNT = HIGHEST_ID_SCALE, 64
 """The highest value and the number of values of a sweep."""
 WEIGHTS = "musiq_koniq_ckpt-e95806b9.pth"
 BY_HAND = "set the ID-scale by hand"

@@ -59,11 +59,9 @@ class Range(Generic[N]):
             RestorerIDError: it is out of range, NaN, or no number at all.
         """
         number = self._number(value)
-        if number is not None:
-            return number
-        raise RestorerIDError(
-            f"`{name}` is {value!r:.{SHOWN}}; expected {self.expected}: {self.advice}."
-        )
+        if number is None:
+            raise RestorerIDError(f"`{name}` {self.refusal(value)}")
+        return number
 
     def read(self, text: str, name: str) -> N:
         """The number that a text is.
@@ -77,20 +75,22 @@ class Range(Generic[N]):
             number = text
         return self.check(number, name)
 
+    def refusal(self, value: object) -> str:
+        """The part of a message that follows the input's name."""
+        return f"is {value!r:.{SHOWN}}; expected {self.expected}: {self.advice}."
+
     def _number(self, value: Any) -> N | None:
-        """As `check`, but None for what is wrong."""
+        """None for what is not in the range."""
         if not isinstance(value, Real) or isinstance(value, bool):
             return None
         try:
             number = self.kind(value)  # type: ignore[arg-type]
         except (OverflowError, ValueError):  # int(inf), int(nan), float(10**400)
             return None
-        if number != value:
-            return None
-        if number == 0 and self.zero:
+        if number == 0 == value and self.zero:
             return number
         high = math.inf if self.high is None else self.high
-        fits = self.low <= number <= high and number < math.inf
+        fits = number == value and self.low <= number <= high and number < math.inf
         return number if fits and (self.multiple == 1 or number % self.multiple == 0) else None
 
 
@@ -118,7 +118,8 @@ GUIDANCE = Range(float, 0.0, 100.0, advice="the authors use 4, and 1 is none")
 SEED = Range(int, 0, 2**64 - 1)
 SIZE = Range(int, 16, 4096, zero="keeps the size", advice="512 suits SD-1.5")
 """Shorter side of a photo at work, px."""
-ID_SCALE = Range(float, 0.0, 3.0, advice="it is mostly between 0.05 and 1")
+HIGHEST_ID_SCALE = 3.0
+ID_SCALE = Range(float, 0.0, HIGHEST_ID_SCALE, advice="it is mostly between 0.05 and 1")
 """λ."""
 STRENGTH = Range(float, 0.0, 2.0, advice="1 is the paper's")
 """Of SPADE and of the FIR-Adapter."""
@@ -156,5 +157,8 @@ GRID_ROWS = Range(int, 0, 50, advice="0 draws no grid")
 
 COUNT = Range(int, 1)
 AMOUNT = Range(float, 0.0)
+MAX_SIZE = 16384
+"""More than any size of an adapter's network; a damaged file could ask for all memory."""
+ADAPTER_SIZE = Range(int, 1, MAX_SIZE, advice="leave it out for the paper's")
 PREPARED_SIZE = Range(int, 64, 8192, multiple=8, advice="512 suits SD-1.5")
 """Side of a prepared face, px."""

@@ -9,7 +9,7 @@ from ..errors import RestorerIDError
 from ..id_scale import parse_scales
 from ..run_folder import keep_settings
 from .evaluate import open_restorations
-from .options import add_people_options, engine_settings
+from .options import add_people_options, check_engine_options, engine_settings
 from .progress import load_torch
 
 
@@ -41,6 +41,7 @@ def calibrate(args: argparse.Namespace) -> int:
     from .run import share
 
     scales = even_scales(args.scales)
+    check_engine_options(args)
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
@@ -73,7 +74,7 @@ def even_scales(text: str) -> tuple[float, ...]:
     steps = [after - before for before, after in pairwise(scales)]
     if len(scales) < 5 or min(steps) <= 0 or max(steps) - min(steps) > 1e-4:
         raise RestorerIDError(
-            f"`scales` is '{text}'; expected at least 5 ID-scales in even steps, such as "
+            f"`--scales` is '{text}'; expected at least 5 ID-scales in even steps, such as "
             "0-2:0.04: give a range start-stop:step."
         )
     return scales

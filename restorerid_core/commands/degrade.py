@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from .. import ranges
 from ..degradation.config import PRESETS
 from ..errors import RestorerIDError
+from .arguments import number
+from .devices import device_name, open_device
 from .progress import load_torch
 from .restore import Job, plan, report
 
@@ -35,12 +38,12 @@ def add_degrade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the copies")
     add("--preset", choices=PRESETS, default="light",
         help="released: the ranges of the authors' training; default: %(default)s")
-    add("--seed", type=int, default=0, help="default: %(default)s")
-    add("--size", type=int, default=0, metavar="PX",
+    add("--seed", type=number(ranges.SEED), default=0, help="default: %(default)s")
+    add("--size", type=number(ranges.SIZE), default=0, metavar="PX",
         help="shorter side that photos are brought to before; default: their own size")
     add("--curves", type=Path, metavar="FILE",
         help="camera response curves, laid out as DoRF's dorfCurves.txt; default: typical ones")
-    add("--device", default="cpu",
+    add("--device", type=device_name, default="cpu",
         help="cpu, whose copies are the same everywhere, or cuda, mps; default: %(default)s")
     add("--overwrite", action="store_true", help="degrade photos again that are in OUT")
     parser.set_defaults(run=degrade)  # fmt: skip
@@ -105,20 +108,3 @@ def degrade_photo(
     photo = read_photo(job.photo).movedim(-1, 0)[None]
     photo = resize(photo, working_size(photo.shape[2], photo.shape[3], size)).to(device)
     save(degradation(photo, seed + crc32(job.photo.name.encode()))[0].cpu(), job.output)
-
-
-def open_device(name: str) -> torch.device:
-    """A device that tensors can be put on.
-
-    Raises:
-        RestorerIDError: there is none of that name.
-    """
-    import torch
-
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise RestorerIDError(
-            f"--device {name} cannot be used here ({str(error).splitlines()[0]}); expected cpu, "
-            "cuda or mps: choose one that this machine has."
-        ) from error

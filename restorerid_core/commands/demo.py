@@ -7,8 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from .. import ranges
 from ..engine.locate import Models, find_models, model_roots
 from ..errors import RestorerIDError
+from .arguments import number
+from .devices import device_name, open_device
 from .doctor import examine
 from .progress import load_torch
 from .restore import add_restore, plan
@@ -33,10 +36,11 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add = parser.add_argument
     add("-o", "--output", default=Path("restorerid_demo"), type=Path, metavar="OUT",
         help="folder for the results; default: %(default)s")
-    add("--steps", type=int, help=f"default: as `restore`, {SMALL_STEPS} for small networks")
+    add("--steps", type=number(ranges.STEPS),
+        help=f"default: as `restore`, {SMALL_STEPS} for small networks")
     add("--models", action="append", default=[], type=Path, metavar="DIR",
         help="folder laid out like ComfyUI's models, searched first")
-    add("--device", default="auto", help="as of `restore`; default: %(default)s")
+    add("--device", type=device_name, default="auto", help="as of `restore`; default: %(default)s")
     parser.set_defaults(run=demo)  # fmt: skip
 
 
@@ -49,6 +53,7 @@ def demo(args: argparse.Namespace) -> int:
     load_torch()
     from ..faces.detect import load_analyzer
 
+    open_device(args.device)
     photo, reference = write_pictures(args.output / "input")
     weights = examine(model_roots(args.models))["weights"]
     missing = [name for name, path in weights.items() if path is None]

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import ranges
 from ..evaluation.methods import METHODS, Method, needs_musiq, parse_method
 from ..run_folder import keep_settings
-from .options import add_people_options, engine_settings
+from .arguments import number
+from .options import add_people_options, check_engine_options, engine_settings
 from .progress import load_torch
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "default: all of them")
     add("--beside", action="append", default=[], type=Path, metavar="TABLE.csv",
         help="rows of another run or paper, shown below ours")
-    add("--grid-rows", type=int, default=6, metavar="N", help="people in a grid; default: 6")
+    add("--grid-rows", type=number(ranges.GRID_ROWS), default=6, metavar="N",
+        help="people in a grid; default: %(default)s")
     add("--id-scale-preset", type=Path, metavar="FILE",
         help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's")
     parser.set_defaults(run=evaluate)  # fmt: skip
@@ -49,16 +52,14 @@ def evaluate(args: argparse.Namespace) -> int:
     load_torch()
     from accelerate import PartialState
 
-    from ..engine.schedulers import RELEASED, make_scheduler
     from ..evaluation.identities import find_identities
     from .evaluation_report import write_report
     from .evaluation_run import EvaluationRun
     from .opening import open_meter_of
     from .run import share
 
-    if args.sampler != RELEASED:
-        make_scheduler(args.sampler)  # a wrong name is told before anything is loaded
     methods = [parse_method(text) for text in args.methods]
+    check_engine_options(args)
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()

@@ -29,6 +29,7 @@ from ..faces.person import Person, merge_people
 from ..faces.reference import Reference, study_person
 from ..id_scale_preset import IDScalePreset, read_preset
 from ..photo_files import list_photos, warn_of_others
+from .devices import open_device
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def open_restorer(
 
     `people` are in place of those of --reference.
     """
-    device = choose_device(args.device)
+    device = open_device(args.device)
     precise = device.type == "cpu"
     dtype = DTYPES[("fp32" if precise else "fp16") if args.dtype == "auto" else args.dtype]
     rest = torch.device("cpu") if args.low_memory else device
@@ -103,17 +104,10 @@ def open_meter_of(args: argparse.Namespace, lpips: bool = True) -> Meter:
         log.warning("LMSE and ID are not measured: %s", error)
     folders = [root / "lpips" for root in roots] if lpips else None
     musiq = [root / "musiq" for root in roots]
-    meter = open_meter(folders, musiq, analyzer, choose_device(args.device))
+    meter = open_meter(folders, musiq, analyzer, open_device(args.device))
     for sentence in meter.missing:
         log.warning("%s", sentence)
     return meter
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA, then Apple's MPS, then the CPU; under `accelerate launch` the process's."""
-    from accelerate import PartialState
-
-    return torch.device(PartialState().device or "cpu") if name == "auto" else torch.device(name)
 
 
 def read_references(references: Sequence[str]) -> tuple[Person, ...]:

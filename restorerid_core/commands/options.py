@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import ranges
 from ..degradation.config import PRESETS
 from ..engine.schedulers import SAMPLERS
 from ..engine.settings import COLOR_FIXES, NEGATIVE, PROMPT, Settings
 from ..faces.match import BLIND
+from .arguments import number
+from .devices import device_name, open_device
 
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 
@@ -16,20 +19,22 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """How a face is restored, and on what."""
     usual = Settings()
     add = parser.add_argument
-    add("--steps", type=int, default=usual.steps, help="default: %(default)s")
-    add("--guidance", type=float, default=usual.guidance, help="default: %(default)s")
+    add("--steps", type=number(ranges.STEPS), default=usual.steps, help="default: %(default)s")
+    add("--guidance", type=number(ranges.GUIDANCE), default=usual.guidance,
+        help="1 is none; default: %(default)s")
     add("--sampler", default=usual.sampler, metavar="NAME",
         help=f"{', '.join(SAMPLERS)}, or a scheduler class of diffusers; default: %(default)s")
     add("--prompt", default=PROMPT, help="default: %(default)s")
     add("--negative", default=NEGATIVE, help="negative prompt; default: %(default)s")
-    add("--size", type=int, default=usual.size, metavar="PX",
-        help="at which a face is restored; default: %(default)s")
+    add("--size", type=number(ranges.SIZE), default=usual.size, metavar="PX",
+        help="at which a face is restored; 0 keeps its size; default: %(default)s")
     add("--color-fix", choices=COLOR_FIXES, default=usual.color_fix,
         help="default: %(default)s")
-    add("--seed", type=int, default=usual.seed, help="default: %(default)s")
+    add("--seed", type=number(ranges.SEED), default=usual.seed, help="default: %(default)s")
     add("--models", action="append", default=[], type=Path, metavar="DIR",
         help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
+    add("--device", type=device_name, default="auto",
+        help="auto, cpu, cuda, cuda:1, mps, xpu; default: %(default)s")
     add("--dtype", choices=DTYPES, default="auto", help="default: fp16 on a GPU, else fp32")
     add("--low-memory", action="store_true",
         help="networks wait in main memory while they do not work; slower")  # fmt: skip
@@ -42,13 +47,29 @@ def add_people_options(parser: argparse.ArgumentParser, degradations: Sequence[s
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
     add("--degradations", nargs="+", choices=PRESETS, default=list(degradations), metavar="PRESET",
         help=f"of {', '.join(PRESETS)}; default: {' '.join(degradations)}")
-    add("--limit", type=int, metavar="N", help="only the first N people")
+    add("--limit", type=number(ranges.COUNT), metavar="N", help="only the first N people")
     add_engine_options(parser)
     # What `restore` asks for, and is given by the people here.
     parser.set_defaults(
         reference=[], id_scale=0.0, id_scale_preset=None, threshold=0.0, unmatched=BLIND,
         faces_per_run=1,
     )  # fmt: skip
+
+
+def check_engine_options(args: argparse.Namespace) -> None:
+    """Refuses before anything is loaded what argparse does not know.
+
+    Raises:
+        RestorerIDError: the device is not here, the sampler is none, or the preset cannot be read.
+    """
+    from ..engine.schedulers import make_scheduler
+    from ..id_scale_preset import read_preset
+
+    open_device(args.device)
+    if args.sampler not in SAMPLERS:
+        make_scheduler(args.sampler)
+    if args.id_scale_preset:
+        read_preset(args.id_scale_preset)
 
 
 def engine_settings(args: argparse.Namespace) -> dict[str, Any]:

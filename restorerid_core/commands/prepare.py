@@ -6,16 +6,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import RestorerIDError
+from .. import ranges
 from ..faces.limits import SMALL_FACE, Limits
 from ..run_folder import keep_settings
+from .arguments import number
+from .devices import device_name, open_device
 from .progress import load_torch
 
 if TYPE_CHECKING:
     from .prepare_run import Preparation
 
 PER_SHARD = 1000
-LEAST_SIZE = 64
 
 
 def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,25 +34,27 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add = parser.add_argument
     add("inputs", nargs="+", type=Path, metavar="IN", help="folders of people or photos, lists")
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the data")
-    add("--size", type=int, default=512, metavar="PX", help="of the faces; default: %(default)s")
+    add("--size", type=number(ranges.PREPARED_SIZE), default=512, metavar="PX",
+        help="of the faces; default: %(default)s")
     add("--aligned", action="store_true",
         help="the photos are aligned faces (FFHQ's template) already and are only resized")
-    add("--least-side", type=float, metavar="PX",
+    add("--least-side", type=number(ranges.AMOUNT), metavar="PX",
         help=f"of a face's box in its photo; default: a quarter of --size, at least {SMALL_FACE}")
-    add("--least-score", type=float, default=limits.score, metavar="P",
+    add("--least-score", type=number(ranges.SHARE), default=limits.score, metavar="P",
         help="of the face detector; default: %(default)s")
-    add("--least-sharpness", type=float, default=limits.sharpness, metavar="V",
+    add("--least-sharpness", type=number(ranges.AMOUNT), default=limits.sharpness, metavar="V",
         help="variance of the Laplacian of the face at 112 px; default: %(default)s")
-    add("--least-norm", type=float, default=limits.norm, metavar="PART",
+    add("--least-norm", type=number(ranges.SHARE), default=limits.norm, metavar="PART",
         help="of the median length of the person's ArcFace embeddings; default: %(default)s")
-    add("--least-cosine", type=float, default=limits.cosine, metavar="COS",
+    add("--least-cosine", type=number(ranges.COSINE), default=limits.cosine, metavar="COS",
         help="of a face to the average of the person's other faces; default: %(default)s")
     add("--no-clip", action="store_true", help="keep no features of CLIP, which are 0.6 MB a face")
-    add("--shards", nargs="?", type=int, const=PER_SHARD, metavar="N",
+    add("--shards", nargs="?", type=number(ranges.COUNT), const=PER_SHARD, metavar="N",
         help=f"pack the faces into .tar files for webdataset, N in each; default N: {PER_SHARD}")
     add("--models", action="append", default=[], type=Path, metavar="DIR",
         help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
-    add("--device", default="auto", help="of CLIP: auto, cpu, cuda, mps; default: %(default)s")
+    add("--device", type=device_name, default="auto",
+        help="of CLIP: auto, cpu, cuda, mps, xpu; default: %(default)s")
     parser.set_defaults(run=prepare)  # fmt: skip
 
 
@@ -59,7 +62,7 @@ def prepare(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status.
 
     Raises:
-        RestorerIDError: an option, an input or OUT is unusable, the face models are missing, or
+        RestorerIDError: the device, an input or OUT is unusable, the face models are missing, or
             nothing is kept.
     """
     load_torch()
@@ -70,7 +73,7 @@ def prepare(args: argparse.Namespace) -> int:
     from .prepare_run import check_places
     from .run import share
 
-    check_numbers(args.size, args.shards)
+    open_device(args.device)
     groups = find_groups(args.inputs)
     check_places(groups, args.output)
     mine = share(groups, args.device)
@@ -115,19 +118,3 @@ def limits_of(args: argparse.Namespace) -> Limits:
     return Limits(
         side, args.least_score, args.least_sharpness, args.least_norm, args.least_cosine
     )
-
-
-def check_numbers(size: int, per_shard: int | None) -> None:
-    """Raises RestorerIDError where one is out of range."""
-    from ..images import MAX_SIDE, VAE_FACTOR
-
-    if size % VAE_FACTOR or not LEAST_SIZE <= size <= MAX_SIDE:
-        raise RestorerIDError(
-            f"--size is {size} px; expected a multiple of {VAE_FACTOR} from {LEAST_SIZE} to "
-            f"{MAX_SIDE}: 512 suits SD-1.5."
-        )
-    if per_shard is not None and per_shard < 1:
-        raise RestorerIDError(
-            f"--shards is {per_shard}; expected the number of faces in a shard, 1 or more: leave "
-            f"the number out for {PER_SHARD}."
-        )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..engine.clip import clip_hidden, load_clip_vision, unconditional_hidden
 from ..engine.locate import CLIP_VISION, find_file, model_roots
-from .opening import choose_device
+from .devices import open_device
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def open_features(args: argparse.Namespace) -> ClipFeatures | None:
             CLIP_VISION[1][0], folders,
         )  # fmt: skip
         return None
-    device = choose_device(args.device)
+    device = open_device(args.device)
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     vision = load_clip_vision(path, dtype, device)
 

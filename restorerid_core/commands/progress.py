@@ -22,13 +22,18 @@ def load_torch() -> None:
 
 @contextmanager
 def byte_bar(name: str) -> Iterator[Progress]:
-    """A bar that is told the bytes done so far and the bytes there are."""
+    """A bar that is told the bytes done so far and the bytes there are; it shows from then on."""
     from tqdm import tqdm
 
-    with tqdm(unit="B", unit_scale=True, desc=name) as bar:
+    bar: tqdm | None = None
 
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    def progress(done: int, total: int) -> None:
+        nonlocal bar
+        bar = bar or tqdm(unit="B", unit_scale=True, desc=name, total=total)
+        bar.update(done - bar.n)
 
+    try:
         yield progress
+    finally:
+        if bar is not None:
+            bar.close()

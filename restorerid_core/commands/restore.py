@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import ranges
 from ..errors import RestorerIDError
 from ..faces.match import BLIND, LEAVE
-from .options import add_engine_options
+from .arguments import number
+from .options import add_engine_options, check_engine_options
 from .progress import load_torch
 
 log = logging.getLogger(__name__)
@@ -45,13 +47,16 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "NAME=PATH gives a photo or all photos of a folder to one person")
     add("--aligned", action="store_true", help="the photos are nothing but a face each")
     scale = parser.add_mutually_exclusive_group().add_argument
-    scale("--id-scale", type=float, metavar="λ", help="fixed; default: by MUSIQ, for each face")
+    scale("--id-scale", type=number(ranges.ID_SCALE), metavar="λ",
+          help="fixed; default: by MUSIQ, for each face")
     scale("--id-scale-preset", type=Path, metavar="FILE",
           help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's")
-    add("--threshold", type=float, default=0.25, help="cosine for a match; default: %(default)s")
+    add("--threshold", type=number(ranges.COSINE), default=0.25,
+        help="cosine for a match; default: %(default)s")
     add("--unmatched", choices=(BLIND, LEAVE), default=BLIND,
         help="faces that match nobody: restore blind, or leave; default: %(default)s")
-    add("--faces-per-run", type=int, default=4, help="largest batch; default: %(default)s")
+    add("--faces-per-run", type=number(ranges.FACES_PER_RUN), default=4,
+        help="largest batch; default: %(default)s")
     add_engine_options(parser)
     add("--overwrite", action="store_true", help="restore photos again that are in OUT")
     add("--report", action="store_true",
@@ -64,13 +69,11 @@ def restore(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     load_torch()
     from ..engine.locate import find_models, model_roots
-    from ..engine.schedulers import RELEASED, make_scheduler
     from ..faces.detect import load_analyzer
     from .opening import open_restorer
     from .run import restore_all, share
 
-    if args.sampler != RELEASED:
-        make_scheduler(args.sampler)  # a wrong name is told before anything is loaded
+    check_engine_options(args)
     jobs = share(plan(args.photos, args.output), args.device)
     waiting = [job for job in jobs if args.overwrite or not job.output.exists()]
     for job in jobs:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .. import id_scale
+from .. import id_scale, ranges
 from ..conditioning import FaceIdentity
 from ..errors import RestorerIDError
 from ..faces.align import photo_from_image
 from ..faces.choose import choose_face
 from ..faces.crop import CROP, CropFace, FaceCrops, crop_faces
 from ..faces.detect import FaceAnalyzer
-from ..faces.match import BLIND, match_faces
+from ..faces.match import BLIND, LEAVE, match_faces
 from ..faces.matching import batches
 from ..faces.packs import FacePack
 from ..faces.paste import PasteSettings, paste_faces
@@ -28,7 +28,9 @@ from .settings import Settings
 
 Step = Callable[[int, int], object]
 """Called with the number of steps done and their number."""
-NOTHING = (None, None)
+Measured = tuple[float | None, float | None]
+"""MUSIQ's score and λ of a face."""
+NOTHING: Measured = (None, None)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ class PhotoRestorer:
         threshold: cosine from which on a face is taken for a person.
         unmatched: `BLIND` or `LEAVE`.
         faces_per_run: largest batch of the sampler.
+
+    Raises:
+        RestorerIDError: a value is out of range.
     """
 
     restorer: Restorer
@@ -81,6 +86,12 @@ class PhotoRestorer:
     faces_per_run: int = 4
     settings: Settings = field(default_factory=Settings)
     paste: PasteSettings = field(default_factory=PasteSettings)
+
+    def __post_init__(self) -> None:
+        ranges.ID_SCALE.check(self.scale, "scale")
+        ranges.COSINE.check(self.threshold, "threshold")
+        ranges.check_choice(self.unmatched, (BLIND, LEAVE), "unmatched")
+        ranges.FACES_PER_RUN.check(self.faces_per_run, "faces_per_run")
 
     def restore_photo(self, photo: Tensor, step: Step = lambda *_: None) -> PhotoResult:
         """Every face of a photo (3, H, W) in [0, 1].
@@ -103,7 +114,7 @@ class PhotoRestorer:
         )  # fmt: skip
         results = [match.result or self.unmatched for match in matches]
         parts: list[tuple[FaceCrops, Tensor]] = []
-        quality: dict[int, tuple[float | None, float]] = {}
+        quality: dict[int, Measured] = {}
         for face, part in batches(crops, results, self.identities, self.faces_per_run):
             restored, measured = self._restore(part.images, face, step)
             parts.append((part, restored))
@@ -144,15 +155,16 @@ class PhotoRestorer:
 
     def _restore(
         self, images: Tensor, face: FaceIdentity | None, step: Step
-    ) -> tuple[Tensor, list[tuple[float | None, float]]]:
-        """Restored crops, and for each its MUSIQ score and λ."""
-        measured: list[tuple[float | None, float]] = [(None, self.scale)] * len(images)
+    ) -> tuple[Tensor, list[Measured]]:
+        """Restored crops, and for each its MUSIQ score and λ; blind ones have neither."""
+        if face is None:
+            restored = self.restorer.restore(images, None, [0.0], self.settings, step)
+            return restored, [NOTHING] * len(images)
+        scales, scores = [self.scale] * len(images), [None] * len(images)
         if self.musiq is not None:
             # As in the nodes: the quality of the face at the size at which it is restored.
             prepared = prepare(images, self.settings.size).image
             scores = id_scale.musiq_scores(self.musiq, prepared, self.restorer.device)
             scales = id_scale.adaptive_id_scale(scores, self.formula.alpha, self.formula.beta)
-            measured = list(zip(scores, scales, strict=True))
-        scales = [scale for _, scale in measured]
         restored = self.restorer.restore(images, face, scales, self.settings, step)
-        return restored, measured
+        return restored, list(zip(scores, scales, strict=True))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .. import ranges
 from .schedulers import RELEASED
 
 PROMPT = "best quality, high quality"
@@ -22,6 +23,9 @@ class Settings:
         structure, fir: strengths of SPADE and of the FIR-Adapter.
         color_fix: one of `COLOR_FIXES`.
         seed: of the noise.
+
+    Raises:
+        RestorerIDError: a value is out of range.
     """
 
     steps: int = 50
@@ -32,3 +36,12 @@ class Settings:
     fir: float = 1.0
     color_fix: str = "wavelet"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        ranges.STEPS.check(self.steps, "steps")
+        ranges.GUIDANCE.check(self.guidance, "guidance")
+        ranges.SIZE.check(self.size, "size")
+        ranges.STRENGTH.check(self.structure, "structure")
+        ranges.STRENGTH.check(self.fir, "fir")
+        ranges.check_choice(self.color_fix, COLOR_FIXES, "color_fix")
+        ranges.SEED.check(self.seed, "seed")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
+from ..ranges import ID_SCALE, STRENGTH
 
 if TYPE_CHECKING:  # the names of the methods are needed for `--help`, which shall be quick
     from torch import Tensor
@@ -85,7 +86,7 @@ def parse_method(text: str) -> Method:
     `scale=musiq` is the adaptive λ, which is also the default; `fir` is 1 if it is not given.
 
     Raises:
-        RestorerIDError: anything else.
+        RestorerIDError: anything else, or a number is out of range.
     """
     name, _, settings = text.partition(":")
     if text in METHODS:
@@ -102,6 +103,6 @@ def parse_method(text: str) -> Method:
         )
     scale = options.get("scale", "musiq")
     return Configuration(
-        name, name, fir=float(options.get("fir", 1)),
-        scale=None if scale == "musiq" else float(scale),
+        name, name, fir=STRENGTH.read(options.get("fir", "1"), f"fir of {name}"),
+        scale=None if scale == "musiq" else ID_SCALE.read(scale, f"scale of {name}"),
     )  # fmt: skip

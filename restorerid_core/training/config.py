@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from ..degradation.config import PRESETS as DEGRADATIONS
-from .run_config import Range, RunConfig, at_least, check_ranges
+from ..ranges import ADAPTER_SIZE, ID_SCALE, SHARE, Range, check_choice
+from .run_config import RunConfig, check_ranges
 
 Stage = Literal["base", "fir", "single"]
 
@@ -18,6 +19,9 @@ class AdapterSizes:
     """Sizes of a new adapter; the UNet's own are read off its file. The defaults are the paper's.
 
     Each is the `ModelConfig` field of its name.
+
+    Raises:
+        RestorerIDError: a value is out of range.
     """
 
     lq_width: int = 256
@@ -27,6 +31,9 @@ class AdapterSizes:
     clip_dim: int = 1280
     id_tokens: int = 4
     projector_depth: int = 4
+
+    def __post_init__(self) -> None:
+        check_ranges(self, dict.fromkeys(asdict(self), ADAPTER_SIZE), "adapter.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +74,15 @@ class TrainingConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self, RANGES)
+        check_choice(self.degradation, DEGRADATIONS, "degradation")
 
 
-RANGES: tuple[Range, ...] = (
-    *at_least(0, "id_scale"),
-    *at_least(1, "sample_steps"),
-    *((name, "a share from 0 to 1", lambda value: 0 <= value <= 1)
-      for name in ("drop_identity", "drop_lq")),
-    ("degradation", f"one of {', '.join(DEGRADATIONS)}", lambda value: value in DEGRADATIONS),
-)  # fmt: skip
+RANGES: Mapping[str, Range[Any]] = {
+    "id_scale": ID_SCALE,
+    "sample_steps": Range(int, 1, 1000),
+    "drop_identity": SHARE,
+    "drop_lq": SHARE,
+}
 
 PRESETS: Mapping[Stage, Mapping[str, object]] = MappingProxyType({
     "base": {"drop_identity": 0.0, "drop_lq": 0.0},

@@ -83,6 +83,11 @@ def _named(kind: Any) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise RestorerIDError(
+            f"There is no configuration '{path}'; expected a file with settings in JSON or TOML: "
+            "correct the path, or write one (docs/training.md shows how)."
+        )
     try:
         text = path.read_text(encoding="utf-8")
         values = _toml(text) if path.suffix == ".toml" else json.loads(text)

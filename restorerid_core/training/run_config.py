@@ -1,12 +1,12 @@
 """What every training run depends on, whatever it trains."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import RestorerIDError
+from ..ranges import AMOUNT, COUNT, SEED, Range
 
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -64,30 +64,25 @@ class RunConfig:
         check_ranges(self, RANGES)
 
 
-Range = tuple[str, str, Callable[[Any], bool]]
-"""Name of a setting, what is expected of it, and whether a value is that."""
+def check_ranges(config: Any, ranges: Mapping[str, Range[Any]], place: str = "") -> None:
+    """Raises RestorerIDError for the first value that is out of range.
+
+    Args:
+        place: what the settings belong to, for messages.
+    """
+    for name, limits in ranges.items():
+        limits.check(getattr(config, name), place + name)
 
 
-def check_ranges(config: Any, ranges: tuple[Range, ...]) -> None:
-    """Raises RestorerIDError for the first value that is out of range."""
-    for name, wanted, fits in ranges:
-        if not fits(getattr(config, name)):
-            raise RestorerIDError(
-                f"`{name}` is {getattr(config, name)!r}; expected {wanted}: change it in the "
-                "configuration."
-            )
-
-
-def at_least(low: float, *names: str) -> tuple[Range, ...]:
-    """The range of several settings."""
-    return tuple((name, f"{low:g} or more", lambda value: value >= low) for name in names)
-
-
-RANGES: tuple[Range, ...] = (
-    *at_least(1, "iterations", "batch", "accumulation", "log_every", "save_every", "keep",
-              "samples"),
-    *at_least(0, "weight_decay", "clip_norm", "seed", "workers", "sample_every"),
-    ("learning_rate", "more than 0", lambda value: value > 0),
-    ("ema", "0, or a decay below 1 such as 0.999", lambda value: 0 <= value < 1),
-    ("size", "a multiple of 64 from 128 on", lambda value: value >= 128 and value % 64 == 0),
-)  # fmt: skip
+RANGES: Mapping[str, Range[Any]] = {
+    "size": Range(int, 128, 4096, multiple=64, advice="512 suits SD-1.5"),
+    **dict.fromkeys(
+        ("iterations", "batch", "accumulation", "log_every", "save_every", "keep", "samples"),
+        COUNT,
+    ),
+    **dict.fromkeys(("weight_decay", "clip_norm"), AMOUNT),
+    **dict.fromkeys(("workers", "sample_every"), Range(int, 0)),
+    "learning_rate": Range(float, 1e-12, 1.0, advice="the authors use 5e-5"),
+    "ema": Range(float, 0.0, 0.999_999, advice="0 keeps none, and 0.999 is usual"),
+    "seed": SEED,
+}

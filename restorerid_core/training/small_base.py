@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..engine import vae
+from ..ranges import AMOUNT, Range
 from ..schedule import alphas_cumprod
 from .objective import add_noise
-from .run_config import Range, RunConfig, at_least, check_ranges
+from .run_config import RunConfig, check_ranges
 
 TEXT_SHAPE = (1, 1, 768)
 """Of the zeros that the UNet is given: one token gives what 77 of them would, in less time."""
@@ -34,7 +35,7 @@ class AutoencoderConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ranges(self, (*WIDTH, *at_least(0, "kl")))
+        check_ranges(self, {"width": WIDTH, "kl": AMOUNT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +53,10 @@ class UNetConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ranges(self, WIDTH)
+        check_ranges(self, {"width": WIDTH})
 
 
-WIDTH: tuple[Range, ...] = (
-    ("width", "a multiple of 32 from 32 on", lambda value: value > 0 and value % 32 == 0),
-)
+WIDTH = Range(int, 32, 1024, multiple=32)
 
 
 class AutoencoderObjective(nn.Module):

@@ -59,11 +59,14 @@ lora_rank = 4
         ({"start": 3}, "`start` is 3; expected a path or null"),
         ({"adapter": 3}, "`adapter` is 3; expected a table of settings"),
         ({"precision": "fp8"}, "`precision` is 'fp8'; expected one of no, bf16, fp16"),
-        ({"batch": 0}, "`batch` is 0; expected 1 or more"),
-        ({"size": 500}, "`size` is 500; expected a multiple of 64 from 128 on"),
-        ({"drop_lq": 5}, "`drop_lq` is 5.0; expected a share"),
-        ({"learning_rate": float("nan")}, "`learning_rate` is nan; expected more than 0"),
-        ({"ema": 1}, "`ema` is 1.0; expected 0, or a decay below 1"),
+        ({"batch": 0}, "`batch` is 0; expected a whole number of 1 or more"),
+        ({"size": 500}, "`size` is 500; expected a multiple of 64 from 128"),
+        ({"drop_lq": 5}, "`drop_lq` is 5.0; expected a number from 0 to 1"),
+        ({"learning_rate": float("nan")}, "`learning_rate` is nan; expected a number from"),
+        ({"weight_decay": float("inf")}, "`weight_decay` is inf; expected a number of 0"),
+        ({"adapter": {"lora_rank": 0}}, "`adapter.lora_rank` is 0; expected"),
+        ({"adapter": {"lq_width": 10**9}}, "`adapter.lq_width` is 1000000000; expected"),
+        ({"ema": 1}, "`ema` is 1.0; expected a number from 0 to 0.99"),
         ({"degradation": "mild"}, "`degradation` is 'mild'; expected one of light, heavy"),
     ],
 )
@@ -83,5 +86,5 @@ def test_faults_of_the_file(tmp_path: Path, text: str, sentence: str) -> None:
     path.write_text(text)
     with pytest.raises(RestorerIDError, match=sentence):
         read_config(path, TrainingConfig, {})
-    with pytest.raises(RestorerIDError, match="cannot be read"):
+    with pytest.raises(RestorerIDError, match=r"no configuration .*none\.json.*correct the path"):
         read_config(tmp_path / "none.json", TrainingConfig, {})

@@ -1,0 +1,55 @@
+"""Arguments that are refused before a command begins, with the nearest name for a typo."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from itertools import takewhile
+from typing import Any, NoReturn
+
+from ..errors import RestorerIDError
+from ..ranges import N, Range
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in a line, where argparse shows how all is used."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"restorerid: {message}\nSee {self.prog} --help.\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As argparse, but an unknown option is told first: it may be a misspelt required one."""
+        if args is not None and self._subparsers is None:
+            for text in takewhile(lambda text: text != "--", args):
+                name = text.partition("=")[0]
+                if name.startswith("--") and not any(o.startswith(name) for o in self._options()):
+                    self.error(f"there is no option {name}{nearest(name, self._options())}")
+        return super().parse_known_args(args, namespace)
+
+    def _options(self) -> list[str]:
+        return [name for action in self._actions for name in action.option_strings]
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(name) for name in action.choices]
+            raise argparse.ArgumentError(
+                action, f"is '{value}'; expected {', '.join(names)}{nearest(str(value), names)}"
+            )
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Such as `: did you mean --steps?`; nothing where no name is like it."""
+    found = get_close_matches(name, [*names], 1)
+    return f": did you mean {found[0]}?" if found else ""
+
+
+def number(limits: Range[N]) -> Callable[[str], N]:
+    """Argparse's type of a number in a range."""
+
+    def argument(text: str) -> N:
+        try:
+            return limits.read(text, "")
+        except RestorerIDError as error:
+            raise argparse.ArgumentTypeError(limits.refusal(text)) from error
+
+    return argument
