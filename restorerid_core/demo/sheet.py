@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..engine.photos import PhotoRestorer
@@ -33,11 +34,13 @@ def result_sheet(
     before = restorer.analyzer.find_all(photo_from_image(photo))[0]
     after = restorer.analyzer.describe(photo_from_image(restored), before)
     faces = [_cut(photo, before), _cut(reference, person.faces[0].face), _cut(restored, after)]
-    (quality,) = musiq_scores(restorer.musiq, faces[2][None], restorer.restorer.device)
+    earlier, quality = musiq_scores(
+        restorer.musiq, torch.stack([faces[0], faces[2]]), restorer.restorer.device
+    )
     captions = (
         f"{photo.shape[2]} x {photo.shape[1]} px",
-        f"{note}MUSIQ {result['musiq']:.0f}, cosine {_cosine(before, person.template)}",
-        f"ID-scale {result['scale']:.2g}",
+        f"{note}MUSIQ {earlier:.0f}, cosine {_cosine(before, person.template)}",
+        "not used" if result["scale"] is None else f"ID-scale {result['scale']:.2g}",
         f"{note}MUSIQ {quality:.0f}, cosine {_cosine(after, person.template)}",
         result["result"],
     )

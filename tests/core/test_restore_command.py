@@ -91,6 +91,8 @@ def check_pictures(folder: Path, out: Path, first: set[str], jobs: dict[str, Any
         before, after = (read_photo(path / f"{person}.png") for path in (folder, out))
         changed = (before != after).any(-1).float().mean()
         assert 0.01 < changed < 0.7
+    for face in (face for job in jobs.values() for face in job["faces"]):
+        assert (face["scale"] is None) == (face["result"] == "blind")  # no reference, no ID-scale
     found = {name: [face["result"] for face in job["faces"]] for name, job in jobs.items()}
     for name, person in (("2.png", "Anna"), ("4.png", "4-ref1"), ("11.png", "blind")):
         if name not in first:

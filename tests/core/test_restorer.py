@@ -2,6 +2,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from restorerid_core.engine.clip import encode_prompts
 from restorerid_core.engine.locate import ADAPTER, BASE, require_file
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
+from restorerid_core.engine.photos import PhotoRestorer
 from restorerid_core.engine.restorer import Restorer
 from restorerid_core.engine.settings import NEGATIVE, PROMPT, Settings
 from restorerid_core.errors import RestorerIDError
@@ -114,3 +116,24 @@ def test_values_that_are_not_finite_are_told(make_restorer: MakeRestorer, crops:
         restorer.base.vae.decoder.conv_out.bias.fill_(torch.nan)
     with pytest.raises(RestorerIDError, match="not finite; use --dtype fp32"):
         restorer.restore(crops, None, [0.0], SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 1), ("steps", 2000), ("guidance", -4.0), ("guidance", float("nan")), ("size", -8),
+     ("size", 10**9), ("structure", 3.0), ("fir", float("inf")), ("color_fix", "foo"),
+     ("seed", 2**64)],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(name: str, value: Any):
+    with pytest.raises(RestorerIDError, match=f"`{name}` is .*expected"):
+        replace(SETTINGS, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("scale", 1e10), ("threshold", float("nan")), ("unmatched", "foo"), ("faces_per_run", -1)],
+)
+def test_settings_of_photos_out_of_range_are_refused(name: str, value: Any):
+    nothing: Any = None
+    with pytest.raises(RestorerIDError, match=f"`{name}` is .*expected"):
+        PhotoRestorer(nothing, nothing, nothing, {}, {}, **{name: value})

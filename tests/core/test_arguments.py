@@ -1,0 +1,108 @@
+"""Arguments of the commands: what is out of range is refused before anything is loaded."""
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from restorerid_core.__main__ import COMMANDS, main
+from restorerid_core.commands.arguments import Parser
+
+RUNS = {
+    "restore": ["restore", "photos", "-o", "out"],
+    "degrade": ["degrade", "photos", "-o", "out"],
+    "evaluate": ["evaluate", "people", "-o", "out"],
+    "calibrate": ["calibrate", "people", "-o", "out"],
+    "prepare": ["prepare", "photos", "-o", "out"],
+    "demo": ["demo"],
+}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("restore", "--faces-per-run", "-1"), ("restore", "--faces-per-run", "0"),
+        ("restore", "--threshold", "nan"), ("restore", "--threshold", "7"),
+        ("restore", "--id-scale", "1e10"), ("restore", "--guidance", "-4"),
+        ("restore", "--size", "-8"), ("restore", "--size", "100000"),
+        ("restore", "--size", "1000000000"), ("restore", "--seed", str(2**64)),
+        ("restore", "--seed", "9" * 5000), ("restore", "--steps", "0"),
+        ("restore", "--steps", "1"), ("restore", "--steps", "2000"), ("restore", "--steps", "1e2"),
+        ("restore", "--device", "foo"), ("restore", "--device", "gpu"),
+        ("degrade", "--size", "3"), ("degrade", "--seed", "-1"), ("degrade", "--device", "toaster"),
+        ("evaluate", "--limit", "-1"), ("evaluate", "--grid-rows", "-1"),
+        ("evaluate", "--guidance", "inf"), ("calibrate", "--limit", "0"),
+        ("calibrate", "--steps", "1001"), ("prepare", "--size", "100"),
+        ("prepare", "--shards", "0"), ("prepare", "--least-score", "nan"),
+        ("prepare", "--least-side", "-1"), ("prepare", "--device", "gpu"), ("demo", "--steps", "0"),
+        ("demo", "--device", "gpu"),
+    ],
+)  # fmt: skip
+def test_numbers_and_devices(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: str, option: str, value: str,
+):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    said = refused(capsys, *RUNS[command], f"{option}={value}")
+    assert f"{option}: is '{value[:50]}" in said
+    assert "expected" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_number_is_without_a_range():
+    for command, action in actions():
+        assert action.type not in (int, float), (command, action.option_strings)
+
+
+def test_every_device_is_a_name_of_one():
+    devices = {action.type for _, action in actions() if "--device" in action.option_strings}
+    assert len(devices) == 1
+    assert str not in devices
+    assert None not in devices
+
+
+def actions() -> Iterator[tuple[str, argparse.Action]]:
+    """The options of every command, with its name."""
+    commands = Parser().add_subparsers()
+    for add in COMMANDS:
+        add(commands)
+    for name, parser in commands.choices.items():
+        yield from ((name, action) for action in parser._actions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong", "right"),
+    [
+        (["restor", "photos"], "restor", "restore"),
+        (["restore", "photos", "--ouput", "out"], "--ouput", "--output"),
+        ([*RUNS["restore"], "--refrence=a.jpg"], "--refrence", "--reference"),
+        ([*RUNS["restore"], "--color-fix", "wavlet"], "wavlet", "wavelet"),
+        ([*RUNS["degrade"], "--preset", "hevy"], "hevy", "heavy"),
+    ],
+)
+def test_typos_are_told_with_the_nearest_name(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], wrong: str, right: str
+):
+    said = refused(capsys, *arguments)
+    assert wrong in said
+    assert f"did you mean {right}?" in said
+
+
+def test_what_is_like_no_name_has_no_nearest(capsys: pytest.CaptureFixture[str]):
+    assert "did you mean" not in refused(capsys, *RUNS["restore"], "--qqqqqqq")
+
+
+def test_abbreviated_options_are_understood(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    assert main(["degrade", str(tmp_path / "none"), "--out", str(tmp_path), "--over"]) == 1
+    assert "none" in capsys.readouterr().err
