@@ -4,11 +4,20 @@ from pathlib import Path
 import numpy as np
 
 
-def save_network(path: Path, outputs: int = 1, size: int | str = 112, width: int = 512) -> None:
-    """A small .onnx with the inputs and outputs of a face model: each output (1, width)."""
+def save_network(
+    path: Path, outputs: int = 1, size: int | str = 112, width: int = 512, half: bool = False,
+    told: bool = True,
+) -> None:  # fmt: skip
+    """A small .onnx with the inputs and outputs of a face model: each output (1, width).
+
+    A text is a side of any length; `half` is half precision; `told` is whether the width stands in
+    the file.
+    """
     from onnx import TensorProto, helper, numpy_helper, save
 
-    weight = np.ones((3, width), np.float32)
+    weight = np.ones((3, width), "e" if half else "f")
+    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    shape = [1, width if told else "?"]
     names = [f"out{i}" for i in range(outputs)]
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
@@ -17,8 +26,8 @@ def save_network(path: Path, outputs: int = 1, size: int | str = 112, width: int
     graph = helper.make_graph(
         nodes,
         "g",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, width]) for n in names],
+        [helper.make_tensor_value_info("image", kind, [1, 3, size, size])],
+        [helper.make_tensor_value_info(n, kind, shape) for n in names],
         [numpy_helper.from_array(weight, "weight")],
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,15 +54,17 @@ def examine(roots: list[Path]) -> dict[str, dict[str, Any]]:
     """What is here; None stands for what is missing."""
     files: dict[str, Any] = {name: find_file(roots, kind) for name, kind in FILES.items()}
     files["MUSIQ"] = files["MUSIQ"] or FETCHED
+    notes: dict[str, Any] = {}
     try:
         pack = find_pack([root / "insightface" for root in roots])
         files |= {"face detector": pack.detector, "face recogniser": pack.recognizer}
-    except RestorerIDError:
+        notes = {"face models": " ".join(pack.passed_over)} if pack.passed_over else {}
+    except RestorerIDError as error:
         files |= {"face detector": None, "face recogniser": None}
-    except ImportError:
-        files |= {"face models": None}
+        notes = {"face models": str(error)}
     return {
         "weights": {name: path and str(path) for name, path in files.items()},
+        **({"passed over": notes} if notes else {}),
         "searched": {str(root): "a folder" if root.is_dir() else "no folder" for root in roots},
         "runs on": device(),
         "versions": {"python": platform.python_version(), **{p: installed(p) for p in PACKAGES}},

@@ -1,6 +1,7 @@
 """Face detection (SCRFD) and identity embeddings (ArcFace) with insightface's models."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,10 +12,11 @@ import numpy as np
 from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, align_face
 from .onnx_models import Detector, Recognizer, available_providers, input_size, open_model
-from .packs import FacePack
+from .packs import DETECTION, EMBEDDING_DIM, RECOGNITION, FacePack
 from .views import View, tile_views, turned_view, whole_view
 
-EMBEDDING_DIM = 512
+log = logging.getLogger(__name__)
+
 # A tight portrait fills the frame, where SCRFD misses it. Each larger margin (a fraction of the
 # longer side, on every side) surrounds the face and shows it smaller, as a smaller detection size
 # would, and also works for detectors of fixed input.
@@ -92,8 +94,8 @@ class FaceAnalyzer:
         Raises:
             RestorerIDError: insightface is missing, or a file is not what it should be.
         """
-        detector = open_model(pack.detector, "detection", providers)
-        recognizer = open_model(pack.recognizer, "recognition", providers)
+        detector = open_model(pack.detector, DETECTION, providers)
+        recognizer = open_model(pack.recognizer, RECOGNITION, providers)
         return cls(detector, recognizer, input_size(detector), str(pack.recognizer))
 
     def analyze(
@@ -183,4 +185,6 @@ def _without_doubles(found: Iterable[Detection]) -> list[Detection]:
 @lru_cache(maxsize=1)
 def load_analyzer(pack: FacePack) -> FaceAnalyzer:
     """A `FaceAnalyzer` on the best device, kept until another one is asked for."""
+    for sentence in pack.passed_over:
+        log.warning("%s", sentence)
     return FaceAnalyzer.open(pack, available_providers())

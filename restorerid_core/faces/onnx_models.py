@@ -1,11 +1,12 @@
 """insightface's models on onnxruntime."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import RestorerIDError
+from .packs import ARCFACE_SIDE, DETECTION, task_of
 
 PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
 # The release ran its detector at this size; landmarks, and so crop and embedding, depend on it.
@@ -39,22 +40,52 @@ def available_providers() -> tuple[str, ...]:
     return tuple(p for p in PROVIDERS if p in onnxruntime.get_available_providers())
 
 
+class HalfSession:
+    """Gives float32 to a session of half precision and takes it from it, as insightface does."""
+
+    def __init__(self, session: Any):
+        self._session = session
+
+    def run(self, names: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        half = {name: value.astype(np.float16) for name, value in inputs.items()}
+        return [output.astype(np.float32) for output in self._session.run(names, half)]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
 def open_model(path: Path, task: str, providers: Sequence[str]) -> Any:
+    """insightface's model of a file.
+
+    Args:
+        task: `packs.DETECTION` or `packs.RECOGNITION`.
+    Raises:
+        RestorerIDError: the file is unreadable or for another task, or a package is missing.
+    """
+    if (found := task_of(path)) != task:
+        kind = "for something else" if found is None else f"a {found} model"
+        raise RestorerIDError(
+            f"the face model {path} is {kind}, expected a {task} model: use those of buffalo_l."
+        )
     try:
         from insightface.model_zoo import get_model
+        from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+        from onnxruntime import InferenceSession
     except ImportError as error:
         raise _not_installed("insightface") from error
     try:
-        model: Any = get_model(str(path), providers=list(providers))
+        if task == DETECTION:
+            model: Any = get_model(str(path), providers=list(providers))
+        else:  # insightface knows recognisers by fixed sides alone
+            session = InferenceSession(str(path), providers=list(providers))
+            model = ArcFaceONNX(str(path), session)
+            model.input_size = (ARCFACE_SIDE, ARCFACE_SIDE)
     except Exception as error:  # onnxruntime's own exceptions share no other base
         raise RestorerIDError(
             f"the face {task} model {path} could not be opened ({error}): download it again."
         ) from error
-    if model is None or model.taskname != task:
-        found = "unknown to insightface" if model is None else f"a {model.taskname} model"
-        raise RestorerIDError(
-            f"the face model {path} is {found}, expected a {task} model: use those of buffalo_l."
-        )
+    if model.session.get_inputs()[0].type == "tensor(float16)":
+        model.session = HalfSession(model.session)
     return model
 
 

@@ -1,14 +1,21 @@
 """Finds insightface's model files on disk; nothing is ever downloaded."""
+from __future__ import annotations
+
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from ..errors import RestorerIDError
+from .onnx_signature import Signature, Value, read_signature
 
 AUTO = "auto"
-ARCFACE_INPUT = (112, 112)
+DETECTION, RECOGNITION = "detection", "recognition"
+"""Tasks, as insightface calls them."""
+TRAINED = ("det_10g.onnx", "w600k_r50.onnx")
+"""Those of buffalo_l, with which the adapter was trained."""
+ARCFACE_SIDE, EMBEDDING_DIM = 112, 512
 # An SCRFD detector gives scores, boxes and landmarks at 3 or 5 strides.
 DETECTOR_OUTPUTS = (9, 15)
 DOWNLOAD = "https://github.com/deepinsight/insightface/releases"
@@ -16,10 +23,15 @@ DOWNLOAD = "https://github.com/deepinsight/insightface/releases"
 
 @dataclass(frozen=True)
 class FacePack:
-    """A detector with five landmarks and an ArcFace recognition model."""
+    """A detector with five landmarks and an ArcFace recognition model.
+
+    `passed_over` has a sentence for each file that cannot be read, or that another one was better
+    than.
+    """
 
     detector: Path
     recognizer: Path
+    passed_over: tuple[str, ...] = field(default=(), compare=False)
 
 
 def pack_folders(roots: Sequence[Path]) -> list[Path]:
@@ -29,10 +41,7 @@ def pack_folders(roots: Sequence[Path]) -> list[Path]:
     the others by name. Only names are read here, so that a list of them costs nothing.
     """
     folders = dict.fromkeys(
-        Path(folder)
-        for root in roots
-        for folder, _, files in os.walk(root, followlinks=True)
-        if sum(file.endswith(".onnx") for file in files) >= 2
+        folder for root in roots for folder in _walk(root) if len(_onnx_files(folder)) >= 2
     )
     return sorted(folders, key=lambda f: (f.name != "buffalo_l", f.name != "antelopev2", f.name))
 
@@ -41,52 +50,102 @@ def find_pack(roots: Sequence[Path], name: str = AUTO) -> FacePack:
     """The first pack of that folder name, or with "auto" the first of all.
 
     Raises:
-        RestorerIDError: no folder holds both models, or an .onnx file cannot be read.
+        RestorerIDError: no folder holds both models.
     """
     folders = [folder for folder in pack_folders(roots) if name in (AUTO, folder.name)]
+    passed_over: list[str] = []
     for folder in folders:
-        models: dict[str | None, Path] = {}
-        for path in sorted(filter(Path.is_file, folder.glob("*.onnx"))):
-            models.setdefault(_task(path, path.stat().st_mtime_ns), path)
-            if "detector" in models and "recognizer" in models:
-                return FacePack(models["detector"], models["recognizer"])
+        found: dict[str, list[Path]] = {DETECTION: [], RECOGNITION: []}
+        for path in _onnx_files(folder):
+            try:
+                task = task_of(path)
+            except RestorerIDError as error:
+                passed_over.append(str(error))
+                continue
+            if task is not None:
+                found[task].append(path)
+        best = {task: min(paths, key=_unfitness) for task, paths in found.items() if paths}
+        passed_over += [
+            f"{path} is another face {task} model: {best[task].name} is used."
+            for task, paths in found.items() for path in paths if path != best[task]
+        ]  # fmt: skip
+        if len(best) == 2:
+            return FacePack(best[DETECTION], best[RECOGNITION], tuple(passed_over))
     wanted = "any face model pack" if name == AUTO else f"the face model pack '{name}'"
     looked = f" (looked into {_listed(folders)})" if folders else ""
+    faults = "".join(f"; {sentence.rstrip('.')}" for sentence in passed_over)
     raise RestorerIDError(
         f"{wanted} was searched below {_listed(roots)}, but no folder there holds a face detector "
-        f"with landmarks and a face recognition model{looked}: download buffalo_l.zip from "
-        f"{DOWNLOAD} and unpack it so that {roots[-1] / 'models' / 'buffalo_l'} holds "
-        "det_10g.onnx and w600k_r50.onnx."
+        f"with landmarks and a face recognition model{looked}{faults}: run `python -m "
+        f"restorerid_core fetch` (0.2 GB), or unpack buffalo_l.zip from {DOWNLOAD} so that "
+        f"{roots[-1] / 'models' / 'buffalo_l'} holds {' and '.join(TRAINED)}."
     )
 
 
-@lru_cache(maxsize=64)
-def _task(path: Path, modified: int) -> str | None:
-    """What the network is for, by its inputs and outputs: file names differ between packs.
+def task_of(path: Path) -> str | None:
+    """`DETECTION`, `RECOGNITION`, or None for a network of another kind.
 
-    `modified` is the file's time, so that a new file under an old name is read again.
+    Raises:
+        RestorerIDError: the file cannot be read.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
+    status = path.stat()
+    return _task(path, status.st_size, status.st_mtime_ns)
 
-    try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except DecodeError:
-        graph = None
-    if graph is None or not graph.node:
-        raise RestorerIDError(
-            f"the face model {path} is not a readable .onnx file ({path.stat().st_size} bytes), "
-            "so its download was probably cut short: delete it and download it again."
-        )
-    # Files of older exporters list the weights among the inputs.
-    weights = {weight.name for weight in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in weights]
-    if len(inputs) != 1:
+
+@lru_cache(maxsize=256)
+def _task(path: Path, size: int, modified: int) -> str | None:
+    """As `task_of`; of another size or time it is read again."""
+    return _judge(read_signature(path))
+
+
+def _judge(network: Signature) -> str | None:
+    """What a network is for, by its inputs and outputs: file names differ between packs."""
+    if len(network.inputs) != 1:
         return None
-    if len(graph.output) in DETECTOR_OUTPUTS:
-        return "detector"
-    size = tuple(dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim)[2:]
-    return "recognizer" if size == ARCFACE_INPUT and len(graph.output) == 1 else None
+    shape = network.inputs[0].shape
+    if len(shape) != 4 or shape[1] not in (3, None):
+        return None
+    if len(network.outputs) in DETECTOR_OUTPUTS:
+        return DETECTION
+    return RECOGNITION if _is_arcface(shape[2:], network.outputs) else None
+
+
+def _is_arcface(sides: Sequence[int | None], outputs: Sequence[Value]) -> bool:
+    """112 px or any size to 512 numbers; exactly 112 px where it is not told how many they are."""
+    if len(outputs) != 1 or not set(sides) <= {ARCFACE_SIDE, None}:
+        return False
+    shape = outputs[0].shape
+    width = shape[-1] if len(shape) else None
+    if width is None:
+        return set(sides) == {ARCFACE_SIDE}
+    return len(shape) <= 2 and width == EMBEDDING_DIM
+
+
+def _unfitness(path: Path) -> tuple[bool, bool, int, str]:
+    """Those of the training first, then those that tell what they give, then the largest."""
+    shape = read_signature(path).outputs[0].shape
+    untold = not shape or shape[-1] is None
+    return path.name not in TRAINED, untold, -path.stat().st_size, path.name
+
+
+def _onnx_files(folder: Path) -> list[Path]:
+    """Those whose names end so, sorted, but for hidden ones, as macOS writes beside its files."""
+    try:
+        files = [path for path in folder.iterdir() if path.suffix == ".onnx" and path.is_file()]
+    except OSError:
+        return []
+    return sorted(path for path in files if not path.name.startswith("."))
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """`root` and all folders below, through links too; those may lead in circles."""
+    seen: set[str] = set()
+    for folder, below, _ in os.walk(root, followlinks=True):
+        yield Path(folder)
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+        seen.add(real)
 
 
 def _listed(paths: Sequence[Path]) -> str:

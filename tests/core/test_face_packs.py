@@ -1,13 +1,18 @@
 """Which folder and which files the face models are taken from."""
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from helpers import ROOT
 from onnx_files import save_network
 
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.detect import FaceAnalyzer
-from restorerid_core.faces.onnx_models import available_providers
-from restorerid_core.faces.packs import FacePack, find_pack, pack_folders
+from restorerid_core.faces.onnx_models import available_providers, open_model
+from restorerid_core.faces.onnx_signature import read_signature
+from restorerid_core.faces.packs import RECOGNITION, FacePack, find_pack, pack_folders
 
 
 def save_pack(folder: Path) -> None:
@@ -65,21 +70,87 @@ def test_no_pack_lists_folders_and_expected_files(tmp_path: Path, name: str):
     assert f"looked into {roots[0] / 'buffalo_l'}" in sentence
 
 
-@pytest.mark.parametrize("length", [0, 1000])
-def test_truncated_model_is_named(tmp_path: Path, length: int):
+@pytest.mark.parametrize("length", [0, 200])
+def test_what_cannot_be_read_hides_no_good_file(tmp_path: Path, length: int):
     save_pack(tmp_path)
-    broken = tmp_path / "det_10g.onnx"
-    broken.write_bytes((tmp_path / "w600k_r50.onnx").read_bytes()[:length])
-    with pytest.raises(RestorerIDError) as error:
+    content = (tmp_path / "1k3d68.onnx").read_bytes()
+    (tmp_path / "1k3d68.onnx").write_bytes(content[:length])
+    (tmp_path / "._det_10g.onnx").write_bytes(bytes(163))  # as macOS writes beside its files
+    pack = find_pack([tmp_path])
+    assert (pack.detector.name, pack.recognizer.name) == ("det_10g.onnx", "w600k_r50.onnx")
+    (note,) = pack.passed_over
+    assert "1k3d68.onnx is not a readable .onnx file" in note and f"({length} bytes)" in note
+
+
+def test_a_damaged_pack_hides_no_good_one(tmp_path: Path):
+    save_pack(tmp_path / "buffalo_l")
+    (tmp_path / "buffalo_l" / "w600k_r50.onnx").write_bytes(b"cut")
+    with pytest.raises(RestorerIDError, match=r"w600k_r50\.onnx is not a readable.*`.* fetch`"):
         find_pack([tmp_path])
-    assert f"{broken} is not a readable .onnx file ({length} bytes)" in str(error.value)
-    assert "download it again" in str(error.value)
+    save_pack(tmp_path / "zebra")
+    pack = find_pack([tmp_path])
+    assert pack.recognizer == tmp_path / "zebra" / "w600k_r50.onnx"
+    assert str(tmp_path / "buffalo_l" / "w600k_r50.onnx") in pack.passed_over[0]
+
+
+def test_the_fittest_is_chosen(tmp_path: Path):
+    save_pack(tmp_path)
+    for name in ("w600k_r50.onnx", "det_10g.onnx"):
+        (tmp_path / name).unlink()
+    save_network(tmp_path / "a_mask.onnx", width=8)  # takes 112 px as well
+    save_network(tmp_path / "b_any.onnx", told=False)
+    save_network(tmp_path / "c_small.onnx", half=True)
+    save_network(tmp_path / "d_large.onnx", size="?")
+    save_network(tmp_path / "e_det.onnx", outputs=15, size=640)
+    pack = find_pack([tmp_path])
+    assert (pack.detector.name, pack.recognizer.name) == ("e_det.onnx", "d_large.onnx")
+    named = " ".join(pack.passed_over)
+    assert "c_small.onnx" in named and "b_any.onnx" in named and "a_mask.onnx" not in named
+    save_network(tmp_path / "w600k_r50.onnx", half=True)  # small, but that of the training
+    assert find_pack([tmp_path]).recognizer.name == "w600k_r50.onnx"
+
+
+@pytest.mark.parametrize("network", [{"half": True}, {"size": "?"}, {"size": "?", "half": True}])
+def test_recognisers_of_any_size_and_of_half_precision_run(tmp_path: Path, network: dict):
+    save_network(tmp_path / "rec.onnx", **network)
+    model = open_model(tmp_path / "rec.onnx", RECOGNITION, ["CPUExecutionProvider"])
+    found = model.get_feat(np.full((112, 112, 3), 255, np.uint8))
+    assert found.shape == (1, 512) and found.dtype == np.float32
+    np.testing.assert_allclose(found, 3, atol=0.01)  # sum of the channels, which are 1
+
+
+def test_signatures_are_those_of_the_onnx_package(faces_dir: Path, tmp_path: Path):
+    import onnx
+
+    save_network(tmp_path / "det.onnx", outputs=9, size="?")
+    for path in [tmp_path / "det.onnx", *(faces_dir / "models").glob("*.onnx")]:
+        graph = onnx.load(str(path)).graph
+        weights = {weight.name for weight in graph.initializer}
+        for mine, theirs in ((read_signature(path).inputs, graph.input),
+                             (read_signature(path).outputs, graph.output)):  # fmt: skip
+            assert list(mine) == [
+                (value.name, tuple(d.dim_value or None for d in value.type.tensor_type.shape.dim))
+                for value in theirs if value.name not in weights
+            ]  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_that_lead_in_circles_end(tmp_path: Path):
+    save_pack(tmp_path / "models" / "buffalo_l")
+    for name in "ab":
+        (tmp_path / "models" / name).symlink_to(tmp_path / "models", target_is_directory=True)
+    code = "import sys; from pathlib import Path; from restorerid_core.faces.packs import find_pack"
+    code += "; print(find_pack([Path(sys.argv[1])]).detector.name)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, timeout=30
+    )
+    assert done.stdout.strip() == b"det_10g.onnx"
 
 
 def test_model_that_does_not_run_is_named(tmp_path: Path):
     broken = tmp_path / "det.onnx"
     broken.write_bytes(b"no network")
-    with pytest.raises(RestorerIDError, match=r"detection model .*det\.onnx could not be opened"):
+    with pytest.raises(RestorerIDError, match=r"det\.onnx is not a readable"):
         FaceAnalyzer.open(FacePack(broken, broken), ["CPUExecutionProvider"])
 
 
@@ -92,7 +163,7 @@ def test_model_of_another_task_is_named(faces_dir: Path):
 
 def test_recognition_of_another_width_is_named(tmp_path: Path, faces_dir: Path, read_photo):
     narrow = tmp_path / "narrow.onnx"
-    save_network(narrow, width=128)
+    save_network(narrow, width=128, told=False)
     analyzer = FaceAnalyzer.open(
         FacePack(faces_dir / "models" / "det_2.5g.onnx", narrow), ["CPUExecutionProvider"]
     )
