@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import RestorerIDError
+from .errors import RestorerIDError, out_of_memory
 from .run_folder import replacing
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _complaint(error: Exception) -> str:
             f"has too many pixels ({error}; at most {MAX_PIXELS / 1e6:g} megapixels) and was not "
             "read: scale it down first"
         )
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         return (
             "does not fit into the memory that is free, though the file may be good: close other "
             "programs, or scale the photo down"

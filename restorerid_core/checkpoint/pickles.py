@@ -1,28 +1,36 @@
 """Pickled checkpoints, read without letting the file run anything.
 
-`torch.load(weights_only=True)` builds tensors and plain containers only. A checkpoint that
-PyTorch Lightning wrote names a few more classes (its callbacks, its hyper-parameters); each of
-them is replaced by an empty stand-in below, so nothing that a file names is imported or called.
+The unpickler of `torch.load(weights_only=True)` builds tensors and plain containers only. A
+checkpoint that PyTorch Lightning wrote names a few more classes (its callbacks, its
+hyper-parameters); each of them is replaced by an empty stand-in below, so nothing that a file names
+is imported or called.
 """
 import logging
 import pickle
 import pickletools
 import re
-import warnings
+import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import lru_cache
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
-from ..errors import RestorerIDError
+from ..errors import RestorerIDError, out_of_memory
 
 log = logging.getLogger(__name__)
 
 MAX_DEPTH = 2
+MAX_PICKLE = 4 * 2**20
+"""Bytes of the pickle without its tensors; that of the authors' file takes less than one MiB."""
+NAMES_WITHIN = 2**19
+"""Bytes in which the name is searched that a refused pickle asks for."""
 ADVICE = "take the checkpoint from the authors' page or use a .safetensors file."
 
 
@@ -69,22 +77,64 @@ _STAND_INS = {
 }
 
 
-@contextmanager
-def _stand_ins_only() -> Iterator[None]:
-    """Let in nothing but the stand-ins: a host may have allowed real classes of these names."""
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals(
+@lru_cache(maxsize=1)
+def _unpickler() -> ModuleType:
+    """The unpickler of `torch.load(weights_only=True)`, which lets in the stand-ins besides.
+
+    A copy of its module, for the list of names that it lets in is a global of the module: by
+    `torch.serialization.add_safe_globals` loads in other threads would get our stand-ins, and ours
+    what a host has allowed.
+    """
+    spec = find_spec("torch._weights_only_unpickler")
+    assert spec and spec.loader
+    module: Any = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module._add_safe_globals(
         [
             type(name.rpartition(".")[2], (base,), {"__module__": name.rpartition(".")[0]})
             for name, base in _STAND_INS.items()
         ]
     )
-    try:
-        yield
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(allowed)
+    module.warnings = SimpleNamespace(warn=_say_nothing)  # about protocols; refused by `_reason`
+    unlimited = module.Unpickler
+
+    class Limited(unlimited):
+        def __init__(self, file: IO[bytes], **options: Any):
+            super().__init__(_Metered(file), **options)
+
+    module.Unpickler = Limited
+    return module
+
+
+def _say_nothing(*args: Any, **kwargs: Any) -> None:
+    pass
+
+
+class _Metered:
+    """A file of which no more than MAX_PICKLE bytes are read."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._left = MAX_PICKLE
+
+    def read(self, size: int) -> bytes:
+        return self._counted(self._file.read(size))
+
+    def readline(self) -> bytes:
+        return self._counted(self._file.readline())
+
+    def _counted(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0:
+            raise _too_long()
+        return data
+
+
+def _too_long() -> RestorerIDError:
+    return RestorerIDError(
+        f"holds more than {MAX_PICKLE / 2**20:.0f} MiB of pickle besides its tensors, as no file of"
+        f" weights does; {ADVICE}"
+    )
 
 
 def read_pickle(path: Path, mapped: bool) -> dict[str, Tensor]:
@@ -99,9 +149,10 @@ def read_pickle(path: Path, mapped: bool) -> dict[str, Tensor]:
     if not mapped:
         log.warning("'%s' is a pickle of the old format: all of it is read into memory.", path.name)
     try:
-        with warnings.catch_warnings(), _stand_ins_only():
-            warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; refused below
-            content = torch.load(path, weights_only=True, mmap=mapped, map_location="cpu")
+        _check_container(path)
+        content = torch.load(  # weights_only=True would not take a copy of its own unpickler
+            path, pickle_module=_unpickler(), weights_only=False, mmap=mapped, map_location="cpu"
+        )
         if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
             content = content["state_dict"]
         return dict(_flatten(content)) if isinstance(content, Mapping) else {}
@@ -109,6 +160,22 @@ def read_pickle(path: Path, mapped: bool) -> dict[str, Tensor]:
         raise RestorerIDError(f"'{path.name}' {error}") from error
     except Exception as error:  # damaged bytes make the unpickler raise nearly anything
         raise RestorerIDError(_reason(path, error)) from error
+
+
+def _check_container(path: Path) -> None:
+    """Refuses what `torch.load` reads in other ways than by its unpickler, or inflates."""
+    if not zipfile.is_zipfile(path):
+        if tarfile.is_tarfile(path):
+            raise RestorerIDError(f"is a tar archive, as torch wrote before 0.2; {ADVICE}")
+        return
+    if "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():
+        raise RestorerIDError(f"is a TorchScript program, not weights alone; {ADVICE}")
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise RestorerIDError(f"is compressed, which torch's own files never are; {ADVICE}")
+    if any(e.filename.endswith("data.pkl") and e.file_size > MAX_PICKLE for e in entries):
+        raise _too_long()
 
 
 def _flatten(
@@ -142,6 +209,8 @@ def _reason(path: Path, error: Exception) -> str:
         if name:
             return f"{refused} asks to run '{name}', which no weights need; {ADVICE}"
         return f"{refused} is damaged, or a Python pickle other than weights; {ADVICE}"
+    if out_of_memory(error):
+        return f"'{path.name}' takes more memory than there is; close other programs."
     detail = str(error).strip().partition("\n")[0][:120] or type(error).__name__
     return (
         f"'{path.name}' is truncated or damaged ({path.stat().st_size / 2**20:.1f} MiB; {detail});"
@@ -150,7 +219,7 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _foreign_name(path: Path) -> str | None:
-    """The first unusual name that a pickle of protocol 4 or later asks for.
+    """The first unusual name that the beginning of a pickle of protocol 4 or later asks for.
 
     torch stops at such a pickle's first instruction, before it sees the name.
     """
@@ -160,7 +229,7 @@ def _foreign_name(path: Path) -> str | None:
         if zipfile.is_zipfile(path):
             archive = zipfile.ZipFile(raw)
             file = archive.open(next(n for n in archive.namelist() if n.endswith("data.pkl")))
-        for operation, argument, _ in pickletools.genops(file):
+        for operation, argument, _ in pickletools.genops(file.read(NAMES_WITHIN)):
             if operation.name == "STACK_GLOBAL":
                 name = ".".join(strings[-2:])
                 if name not in _STAND_INS and not name.startswith(("torch.", "collections.")):

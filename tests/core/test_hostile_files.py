@@ -1,6 +1,9 @@
 """Files that are damaged, no weights, or want to run something: refused, and nothing is run."""
 import pickle
 import re
+import tarfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from adapter_files import (
     slim,
 )
 
+from restorerid_core.checkpoint import pickles
 from restorerid_core.checkpoint.adapter_file import load_adapter
 from restorerid_core.checkpoint.inspection import inspect
 from restorerid_core.config import UNET
@@ -112,12 +116,16 @@ def test_a_harmless_looking_global_is_refused_too(tmp_path: Path):
     assert "asks to run 'pathlib." in refusal(tmp_path / "a.ckpt")
 
 
-def test_stand_ins_do_not_outlive_the_load(tmp_path: Path, weights: Weights):
-    before = set(torch.serialization.get_safe_globals())
-    torch.save(slim(weights), tmp_path / "a.ckpt")
-    load_adapter(tmp_path / "a.ckpt")
-    refusal(tmp_path / "absent.ckpt")
-    assert set(torch.serialization.get_safe_globals()) == before
+def test_a_load_never_touches_the_names_that_a_host_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Even while it runs: other threads load at the same time."""
+    torch.save(lightning({"w": torch.ones(2)}, score=np.float64(1.5)), tmp_path / "a.ckpt")
+    for change in ("clear_safe_globals", "add_safe_globals"):
+        monkeypatch.delattr(torch.serialization, change)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(pickles.read_pickle, [tmp_path / "a.ckpt"] * 8, [True] * 8))
+    assert all(tensors.keys() == {"w"} for tensors in found)
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -144,6 +152,43 @@ def test_a_pickle_that_would_exhaust_the_machine(
     assert refusal(tmp_path / "bomb.ckpt").startswith(f"'bomb.ckpt' {sentence}")
     with pytest.raises(RestorerIDError):
         inspect(tmp_path / "bomb.ckpt")
+
+
+@pytest.mark.parametrize("container", ["compressed", "zip", "raw"])
+def test_a_pickle_that_takes_minutes_is_refused_at_once(tmp_path: Path, container: str):
+    path, content = tmp_path / "bomb.ckpt", b"\x80\x02" + b"N" * 100_000 + b"."
+    if container == "raw":
+        path.write_bytes(content)
+    else:
+        compression = zipfile.ZIP_DEFLATED if container == "compressed" else zipfile.ZIP_STORED
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            archive.writestr("archive/data.pkl", content)
+            archive.writestr("archive/version", "3\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pickles, "MAX_PICKLE", 50_000)
+        sentence = refusal(path)
+    assert ("is compressed" if container == "compressed" else "MiB of pickle") in sentence
+
+
+def test_programs_and_archives_are_refused(tmp_path: Path):
+    """torch.load would hand them to other readers than its unpickler."""
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "program.ckpt"))
+    assert "TorchScript" in refusal(tmp_path / "program.ckpt")
+    old = {"format": tarfile.USTAR_FORMAT, "encoding": "latin-1"}
+    with tarfile.open(tmp_path / "old.ckpt", "w", **old) as archive:
+        archive.addfile(tarfile.TarInfo("\x80"))
+    assert "tar archive" in refusal(tmp_path / "old.ckpt")
+
+
+def test_lack_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    torch.save({"w": torch.ones(2)}, tmp_path / "a.ckpt")
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+
+    monkeypatch.setattr(torch, "load", fail)
+    sentence = refusal(tmp_path / "a.ckpt")
+    assert "memory" in sentence and "damaged" not in sentence
 
 
 def test_an_enormous_size_is_refused(tmp_path: Path):
