@@ -6,7 +6,7 @@ import ctypes
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 
@@ -30,6 +30,7 @@ from ..faces.reference import Reference, study_person
 from ..id_scale_preset import IDScalePreset, read_preset
 from ..photo_files import list_photos, warn_of_others
 from .devices import open_device
+from .references import split_reference
 
 log = logging.getLogger(__name__)
 
@@ -118,14 +119,14 @@ def read_references(references: Sequence[str]) -> tuple[Person, ...]:
     """
     people: list[Person] = []
     for reference in references:
-        name, _, path = reference.rpartition("=")
-        folder = Path(path)
-        warn_of_others(folder)
-        if name:
-            files = list_photos(folder) if folder.is_dir() else [folder]
-            found, problems = read_people([(Path(name), files)])
+        name, path = split_reference(reference)
+        warn_of_others(path)
+        if name is not None:
+            files = list_photos(path) if path.is_dir() else [path]
+            found, problems = read_people([(path, files)])
+            found = tuple(replace(person, name=name) for person in found)
         else:
-            sources = find_sources(folder) if folder.is_dir() else [(folder, [folder])]
+            sources = find_sources(path) if path.is_dir() else [(path, [path])]
             found, problems = read_people(sources)
         if not found:
             raise RestorerIDError(

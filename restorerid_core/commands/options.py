@@ -11,6 +11,7 @@ from ..engine.settings import COLOR_FIXES, NEGATIVE, PROMPT, Settings
 from ..faces.match import BLIND
 from .arguments import number
 from .devices import device_name, open_device
+from .references import split_reference
 
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 
@@ -60,7 +61,8 @@ def check_engine_options(args: argparse.Namespace) -> None:
     """Refuses before anything is loaded what argparse does not know.
 
     Raises:
-        RestorerIDError: the device is not here, the sampler is none, or the preset cannot be read.
+        RestorerIDError: the device is not here, the sampler is none, the preset cannot be read, or
+            a reference is nowhere.
     """
     from ..engine.schedulers import make_scheduler
     from ..id_scale_preset import read_preset
@@ -70,6 +72,8 @@ def check_engine_options(args: argparse.Namespace) -> None:
         make_scheduler(args.sampler)
     if args.id_scale_preset:
         read_preset(args.id_scale_preset)
+    for reference in args.reference:
+        split_reference(reference)
 
 
 def engine_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -186,8 +186,42 @@ def test_references_are_named(tmp_path: Path):
     people = read_references([f"Anna={tmp_path / 'anna'}", str(tmp_path)])
     found = {person.name: len(person.photos) for person in people}
     assert found == {"Anna": 2, "Ben": 1, "anna": 2}
-    with pytest.raises(RestorerIDError, match="shows nobody"):
-        read_references([str(tmp_path / "nothing.png")])
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(RestorerIDError, match=r"shows nobody .*broken\.jpg"):
+        read_references([f"Anna={tmp_path / 'broken.jpg'}"])
+
+
+def test_names_and_paths_of_references_may_hold_an_equals_sign(tmp_path: Path):
+    (tmp_path / "a=b").mkdir()
+    photo = tmp_path / "a=b/x=1.png"
+    Image.new("RGB", (40, 50)).save(photo)
+    texts = [str(photo), f"Anna={photo}", f"A = B={photo}", f"x/y.jpg={photo}", f"Anna={photo}"]
+    people = read_references(texts)
+    assert [(person.name, len(person.photos)) for person in people] == [
+        ("x=1", 1), ("Anna", 2), ("A = B", 1), ("x/y.jpg", 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Anna=nowhere", "no file or folder 'nowhere'"), ("nowhere.jpg", "'nowhere.jpg'"),
+        ("Anna=", "no file or folder ''"), ("={photo}", "names nobody"),
+        ("  ={photo}", "names nobody"), ("", "is empty"),
+    ],
+)  # fmt: skip
+def test_wrong_references_are_told_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+):
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (40, 50)).save(photo)
+    out = tmp_path / "out"
+    reference = text.format(photo=photo)
+    assert main(["restore", str(photo), "-o", str(out), "--reference", reference]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert "not found in" not in told  # nothing of the weights, which are not here
+    assert not out.exists()
 
 
 def test_missing_models_list_the_folders(tmp_path: Path):
