@@ -1,6 +1,7 @@
 """Photos on disk: which files of a folder are pictures, and their pixels."""
 from __future__ import annotations
 
+import json
 import logging
 import re
 import warnings
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import RestorerIDError, out_of_memory
-from .run_folder import replacing
+from .run_folder import Basis, replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,6 +40,8 @@ UPRIGHT = {
     6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
 }  # fmt: skip
 """What undoes each orientation of EXIF, by the names of Pillow's `Transpose`."""
+BASIS = "restorerid"
+"""Key of the PNG's text that holds what the picture was made of."""
 # Modes that hold more than 8 bits; Pillow's own conversion to RGB clips them at 255.
 WHITE = {"I": 65535, "F": 1, "I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535}
 
@@ -144,13 +147,29 @@ def read_photo(path: Path) -> Tensor:
         raise RestorerIDError(f"'{path}' {_complaint(error)}.") from error
 
 
-def save(image: Tensor, path: Path) -> None:
-    """(3, H, W) in [0, 1] as PNG, whole or not at all."""
+def save(image: Tensor, path: Path, basis: Basis | None = None) -> None:
+    """(3, H, W) in [0, 1] as PNG, whole or not at all; `basis`, if given, is kept in it."""
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     pixels = image.clamp(0, 1).mul(255).round().byte().movedim(0, -1)
+    notes = PngInfo()
+    if basis is not None:
+        notes.add_text(BASIS, json.dumps(basis))
     with replacing(path) as temporary:
-        Image.fromarray(pixels.contiguous().numpy()).save(temporary, "PNG")
+        Image.fromarray(pixels.contiguous().numpy()).save(temporary, "PNG", pnginfo=notes)
+
+
+def read_basis(path: Path) -> Basis | None:
+    """What `save` kept in a PNG; None if there is nothing of it."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            found = json.loads(image.info[BASIS])
+    except Exception:  # of a damaged file Pillow's decoders raise nearly anything
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _complaint(error: Exception) -> str:

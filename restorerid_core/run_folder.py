@@ -1,10 +1,15 @@
-"""Folders of results: files whole or not at all, one process at each, and no input overwritten."""
+"""Folders of results: files whole or not at all, what they were made of, one process at each, and
+no input overwritten."""
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
+import re
+import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -12,7 +17,16 @@ from typing import Any, TypeVar
 
 from .errors import RestorerIDError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+Basis = Mapping[str, Any]
+"""What a result depends on, by name, in JSON's types; files by their `sha256_of`."""
+SHA256 = re.compile("[0-9a-f]{64}")
+LARGE = 2**26
+"""Bytes from which on a file's digest is kept: more than about 0.1 s of reading."""
+SETTLED = 2.0
+"""Seconds after which another change of a file shows in its time, on the coarsest file systems."""
 LONGEST = 48
 """Characters of a name that a temporary name repeats; file systems end names at 255 bytes."""
 
@@ -83,6 +97,90 @@ def read_json(path: Path) -> Any:
         raise RestorerIDError(
             f"'{path}' is not JSON ({error}): delete it, and it is made anew."
         ) from error
+
+
+# What results were made of
+
+
+def sha256_of(path: Path) -> str:
+    """In hexadecimal digits."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
+
+
+class Digests:
+    """`sha256_of` files; that of a large one is kept, for the gigabytes of weights are read once.
+
+    A kept one holds while the file's size, time and number (inode) are the same.
+
+    Args:
+        file: where they are kept; None keeps them in memory.
+    """
+
+    def __init__(self, file: Path | None = None):
+        self._file = file
+        self._known: dict[str, list[Any]] = {}
+        if file is not None:
+            with suppress(RestorerIDError, OSError):  # everything is only read again
+                self._known = read_json(file) or {}
+
+    def of(self, path: Path) -> str | None:
+        """None of what is no file."""
+        if not path.is_file():
+            return None
+        name, status = str(path.resolve()), path.stat()
+        state = [status.st_size, status.st_mtime_ns, status.st_ino]
+        *known, digest = self._known.get(name, [None])
+        if known == state:
+            return digest
+        large = status.st_size >= LARGE
+        if large:
+            log.info("reading %s once, to know it again", path.name)
+        found = sha256_of(path)
+        if time.time() - status.st_mtime > SETTLED:
+            self._known[name] = [*state, found]
+            if large and self._file is not None:
+                with suppress(OSError):
+                    write_json(self._file, self._known)
+        return found
+
+
+def difference(before: Basis | None, now: Basis) -> str:
+    """What is not the same, in words; empty if all is. `before` is None where it is not known."""
+    if before is None:
+        return "nothing that says how they were made"
+    changed = []
+    for name in [*now, *(name for name in before if name not in now)]:
+        old, new = before.get(name), now.get(name)
+        if old == new:
+            continue
+        of_file = any(isinstance(value, str) and SHA256.fullmatch(value) for value in (old, new))
+        changed.append(f"another {name}" if of_file else f"{name} = {old!r}, now {new!r}")
+    return "; ".join(changed)
+
+
+def refuse(folder: Path, stale: Mapping[Path, str]) -> None:
+    """Tells which results in `folder` were made otherwise, by their `difference`.
+
+    Raises:
+        RestorerIDError: there is one.
+    """
+    by_difference: dict[str, list[str]] = {}
+    for path, text in stale.items():
+        by_difference.setdefault(text, []).append(str(path.relative_to(folder)))
+    if by_difference:
+        results = ", and with ".join(f"{t} ({_few(n)})" for t, n in by_difference.items())
+        raise RestorerIDError(
+            f"'{folder}' holds results with {results}: choose another folder, or add --overwrite "
+            "to make these again."
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 # Settings that a whole folder has

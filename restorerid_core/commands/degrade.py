@@ -13,10 +13,11 @@ from zlib import crc32
 from .. import ranges
 from ..degradation.config import PRESETS
 from ..errors import RestorerIDError
+from ..run_folder import Basis, check_not_read, sha256_of
 from .arguments import number
 from .devices import device_name, open_device
 from .progress import load_torch
-from .restore import Job, plan, report
+from .restore import Job, photo_basis, plan, report, to_do
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +30,10 @@ def add_degrade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "degrade",
         help="make degraded copies of good photos",
         description="Make a degraded copy of each photo. Photos that are already in OUT are passed "
-        "over, so a folder goes on where it stopped. What is done to a photo depends on its name "
-        "and the seed, not on the other photos. Exit status: 0 all are made, 1 some are not (they "
-        "are named), 2 wrong arguments, 130 interrupted.",
+        "over, so a folder goes on where it stopped; copies of another photo or of other settings "
+        "are refused. What is done to a photo depends on its name and the seed, not on the other "
+        "photos. Exit status: 0 all are made, 1 some are not (they are named), 2 wrong arguments, "
+        "130 interrupted.",
     )
     add = parser.add_argument
     add("photos", nargs="+", type=Path, metavar="PHOTO", help="photos or folders of photos")
@@ -45,7 +47,8 @@ def add_degrade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="camera response curves, laid out as DoRF's dorfCurves.txt; default: typical ones")
     add("--device", type=device_name, default="cpu",
         help="cpu, whose copies are the same everywhere, or cuda, mps; default: %(default)s")
-    add("--overwrite", action="store_true", help="degrade photos again that are in OUT")
+    add("--overwrite", action="store_true",
+        help="make copies again that are of another photo or of other settings")
     parser.set_defaults(run=degrade)  # fmt: skip
 
 
@@ -61,12 +64,18 @@ def degrade(args: argparse.Namespace) -> int:
     curves = read_curves(args.curves) if args.curves else typical_curves
     degradation = Degradation(PRESETS[args.preset], curves)
     jobs = plan(args.photos, args.output)
+    if args.curves:
+        check_not_read([job.output for job in jobs], [args.curves])
+    basis = {
+        "preset": args.preset, "size": args.size, "seed": args.seed, "device": device.type,
+        "curves": sha256_of(args.curves) if args.curves else None,
+    }  # fmt: skip
+    waiting = to_do(jobs, basis, args.overwrite)
     args.output.mkdir(parents=True, exist_ok=True)
-    waiting = [job for job in jobs if args.overwrite or not job.output.exists()]
 
     def work(job: Job) -> None:
         try:
-            degrade_photo(degradation, job, args.seed, args.size, device)
+            degrade_photo(degradation, job, args.seed, args.size, device, basis)
         except (RestorerIDError, OSError) as error:
             job.status, job.error = "failed", str(error)
 
@@ -94,7 +103,7 @@ def one_core_each() -> Iterator[None]:
 
 
 def degrade_photo(
-    degradation: Degradation, job: Job, seed: int, size: int, device: torch.device
+    degradation: Degradation, job: Job, seed: int, size: int, device: torch.device, basis: Basis
 ) -> None:
     """Writes the degraded copy of one photo.
 
@@ -105,6 +114,7 @@ def degrade_photo(
     from ..images import resize, working_size
     from ..photo_files import read_photo, save
 
+    made_of = photo_basis(job, basis)
     photo = read_photo(job.photo).movedim(-1, 0)[None]
     photo = resize(photo, working_size(photo.shape[2], photo.shape[3], size)).to(device)
-    save(degradation(photo, seed + crc32(job.photo.name.encode()))[0].cpu(), job.output)
+    save(degradation(photo, seed + crc32(job.photo.name.encode()))[0].cpu(), job.output, made_of)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -63,8 +64,7 @@ def open_restorer(
     `people` are in place of those of --reference.
     """
     device = open_device(args.device)
-    precise = device.type == "cpu"
-    dtype = DTYPES[("fp32" if precise else "fp16") if args.dtype == "auto" else args.dtype]
+    dtype = DTYPES[choose_dtype(args.dtype, device)]
     rest = torch.device("cpu") if args.low_memory else device
     musiq = None
     log.info("loading the face models, the adapter, CLIP and SD-1.5 ...")
@@ -111,6 +111,19 @@ def open_meter_of(args: argparse.Namespace, lpips: bool = True) -> Meter:
     return meter
 
 
+def choose_dtype(name: str, device: torch.device) -> str:
+    """One of `DTYPES`; `auto` is exact on the CPU, where half precision is slow."""
+    return ("fp32" if device.type == "cpu" else "fp16") if name == "auto" else name
+
+
+def reference_sources(reference: str) -> list[tuple[Path, list[Path]]]:
+    """Whom a --reference shows, and their photos, as `read_people` takes them."""
+    name, path = split_reference(reference)
+    if name is None and path.is_dir():
+        return find_sources(path)
+    return [(path, list_photos(path) if path.is_dir() else [path])]
+
+
 def read_references(references: Sequence[str]) -> tuple[Person, ...]:
     """The people of --reference.
 
@@ -121,13 +134,9 @@ def read_references(references: Sequence[str]) -> tuple[Person, ...]:
     for reference in references:
         name, path = split_reference(reference)
         warn_of_others(path)
+        found, problems = read_people(reference_sources(reference))
         if name is not None:
-            files = list_photos(path) if path.is_dir() else [path]
-            found, problems = read_people([(path, files)])
             found = tuple(replace(person, name=name) for person in found)
-        else:
-            sources = find_sources(path) if path.is_dir() else [(path, [path])]
-            found, problems = read_people(sources)
         if not found:
             raise RestorerIDError(
                 f"--reference {reference} shows nobody ({'; '.join(problems) or 'no pictures'}): "

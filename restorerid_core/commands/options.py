@@ -79,6 +79,4 @@ def check_engine_options(args: argparse.Namespace) -> None:
 def engine_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The options that a restored portrait depends on, for JSON."""
     names = ("size", "seed", "steps", "guidance", "sampler", "color_fix", "prompt", "negative")
-    preset = args.id_scale_preset
-    return {**{name: getattr(args, name) for name in names},
-            "id_scale_preset": preset and str(preset)}  # fmt: skip
+    return {name: getattr(args, name) for name in names}

@@ -5,7 +5,9 @@ import argparse
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from .. import ranges
 from ..errors import RestorerIDError
 from ..faces.match import BLIND, LEAVE
+from ..run_folder import Basis, check_not_read, difference, folded, refuse, sha256_of
 from .arguments import number
 from .options import add_engine_options, check_engine_options
 from .progress import load_torch
@@ -36,8 +39,9 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "restore",
         help="restore the faces of photos",
         description="Restore every face of each photo. Photos that are already in OUT are passed "
-        "over, so a folder goes on where it stopped. Exit status: 0 all are restored, 1 some are "
-        "not (they are named), 2 wrong arguments, 130 interrupted.",
+        "over, so a folder goes on where it stopped, and several runs may share one. Results of "
+        "another photo, other settings, references or weights are refused. Exit status: 0 all are "
+        "restored, 1 some are not (they are named), 2 wrong arguments, 130 interrupted.",
     )
     add = parser.add_argument
     add("photos", nargs="+", type=Path, metavar="PHOTO", help="photos or folders of photos")
@@ -58,7 +62,8 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add("--faces-per-run", type=number(ranges.FACES_PER_RUN), default=4,
         help="largest batch; default: %(default)s")
     add_engine_options(parser)
-    add("--overwrite", action="store_true", help="restore photos again that are in OUT")
+    add("--overwrite", action="store_true",
+        help="make results again that are of another photo, settings, references or weights")
     add("--report", action="store_true",
         help="write report.md, and a picture before/after for each photo")
     add("--json", action="store_true", help="print the result as JSON")
@@ -70,21 +75,68 @@ def restore(args: argparse.Namespace) -> int:
     load_torch()
     from ..engine.locate import find_models, model_roots
     from ..faces.detect import load_analyzer
+    from .basis import files_read, restoration_basis
     from .opening import open_restorer
     from .run import restore_all, share
 
     check_engine_options(args)
     jobs = share(plan(args.photos, args.output), args.device)
-    waiting = [job for job in jobs if args.overwrite or not job.output.exists()]
-    for job in jobs:
-        job.status = "to do" if job in waiting else "done before"
+    models = find_models(model_roots(args.models))
+    check_not_read(files_written(jobs, args.report), files_read(args, models))
+    basis = restoration_basis(args, models)
+    waiting = to_do(jobs, basis, args.overwrite, args.report)
     if waiting:
         args.output.mkdir(parents=True, exist_ok=True)
-        models = find_models(model_roots(args.models))
-        restore_all(open_restorer(args, models, load_analyzer(models.faces)), waiting, args)
+        restorer = open_restorer(args, models, load_analyzer(models.faces))
+        restore_all(restorer, waiting, args, basis)
     if args.json:
         print(json.dumps([asdict(job) for job in jobs], default=str, indent=2))
     return report(jobs, args.output)
+
+
+def to_do(
+    jobs: Sequence[Job], basis: Basis, overwrite: bool, with_report: bool = False
+) -> list[Job]:
+    """The jobs whose result of `basis` and their photo is not there; others are done before.
+
+    Args:
+        overwrite: whether results of anything else are made again.
+        with_report: whether a report belongs to a result.
+    Raises:
+        RestorerIDError: there are results of anything else, and they are to stay.
+    """
+    from ..photo_files import read_basis
+
+    stale = {}
+    for job in jobs:
+        if not job.output.exists():
+            continue
+        if changed := difference(read_basis(job.output), photo_basis(job, basis)):
+            stale[job.output] = changed
+        elif not with_report or report_files(job)[-1].exists():
+            job.status = "done before"
+    if not overwrite and stale:
+        refuse(jobs[0].output.parent, stale)
+    return [job for job in jobs if job.status == "to do"]
+
+
+def photo_basis(job: Job, basis: Basis) -> Basis:
+    """`basis`, and the photo as it is now."""
+    photo = None
+    with suppress(OSError):  # reading it tells more
+        photo = sha256_of(job.photo)
+    return {**basis, "photo": photo}
+
+
+def report_files(job: Job) -> tuple[Path, Path]:
+    """The picture before/after and then the table of faces, which is written last."""
+    folder = job.output.parent / "report"
+    return folder / job.output.name, folder / f"{job.output.stem}.md"
+
+
+def files_written(jobs: Sequence[Job], with_report: bool) -> list[Path]:
+    return [path for job in jobs
+            for path in (job.output, *(report_files(job) if with_report else ()))]  # fmt: skip
 
 
 def report(jobs: Sequence[Job], output: Path) -> int:
@@ -97,27 +149,41 @@ def report(jobs: Sequence[Job], output: Path) -> int:
 
 
 def plan(photos: Sequence[Path], output: Path) -> list[Job]:
-    """A job for each photo; two of one name but for the ending keep it.
+    """A job for each photo; those of one name but for the ending keep it.
+
+    Names are one, too, if some file system takes them for one.
 
     Raises:
-        RestorerIDError: a folder has no photo, or two photos would get one name.
+        RestorerIDError: a folder has no photo or is to get the results, two photos would get one
+            name, or a result would be written over a photo.
     """
     from ..photo_files import list_photos, warn_of_others
 
     files: list[Path] = []
     for path in photos:
+        if path.is_dir() and output.is_dir() and path.samefile(output):
+            raise RestorerIDError(
+                f"'{output}' is where the results go, and is the folder of the photos: choose "
+                "another folder, or the results would be taken for photos."
+            )
         found = list_photos(path) if path.is_dir() else [path]
         warn_of_others(path)
         if not found:
             raise RestorerIDError(f"the folder '{path}' has no photos; expected image files in it.")
         files += found
     files = list(dict.fromkeys(files))
-    stems = [file.stem for file in files]
-    names = [f.stem if stems.count(f.stem) == 1 else f.name for f in files]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RestorerIDError(
-            f"two photos are called '{twice[0]}' and would overwrite each other's result; take "
-            "their folders one by one, into different outputs."
-        )
-    return [Job(f, output / f"{name}.png") for f, name in zip(files, names, strict=True)]
+    stems = Counter(folded(file.stem) for file in files)
+    names = [file.stem if stems[folded(file.stem)] == 1 else file.name for file in files]
+    twice = Counter(map(folded, names))
+    for name in names:
+        if twice[folded(name)] > 1:
+            raise RestorerIDError(
+                f"two photos are called '{name}' and would overwrite each other's result; take "
+                "their folders one by one, into different outputs."
+            )
+    kept = [f.name for f, name in zip(files, names, strict=True) if name != f.stem]
+    if kept:
+        log.info("names with their ending, for others are alike: %s", ", ".join(kept))
+    jobs = [Job(f, output / f"{name}.png") for f, name in zip(files, names, strict=True)]
+    check_not_read([job.output for job in jobs], files)
+    return jobs

@@ -14,8 +14,8 @@ from ..engine.photos import PhotoRestorer, PhotoResult
 from ..errors import RestorerIDError
 from ..grid import labelled_grid
 from ..photo_files import read_photo, save
-from ..run_folder import write_text
-from .restore import Job
+from ..run_folder import Basis, claimed, write_text
+from .restore import Job, photo_basis, report_files, to_do
 
 T = TypeVar("T")
 
@@ -28,36 +28,52 @@ def share(jobs: Sequence[T], device: str) -> list[T]:
     return list(jobs[state.process_index :: state.num_processes])
 
 
-def restore_all(restorer: PhotoRestorer, jobs: Sequence[Job], args: argparse.Namespace) -> None:
-    """One photo after another; one that fails is noted in its job, and the next follows."""
+def restore_all(
+    restorer: PhotoRestorer, jobs: Sequence[Job], args: argparse.Namespace,
+    basis: Basis | None = None,
+) -> None:  # fmt: skip
+    """One photo after another; one that fails is noted in its job, and the next follows.
+
+    Photos that another process is at come last, and only if it has not finished them.
+
+    Args:
+        basis: what results depend on beside their photo, to be kept in them; None restores every
+            photo, whatever is there.
+    """
     work = restorer.restore_aligned if args.aligned else restorer.restore_photo
-    for job in tqdm(jobs, desc="photos", unit="photo"):
+    for job in tqdm(claimed(jobs, lambda job: job.output), "photos", len(jobs), unit="photo"):
         with tqdm(desc=job.photo.name, unit="step", leave=False) as bar:
             try:
+                if basis is not None and not to_do([job], basis, args.overwrite, args.report):
+                    continue
+                made_of = None if basis is None else photo_basis(job, basis)
                 photo = read_photo(job.photo).movedim(-1, 0)
                 result = work(photo, partial(_advance, bar))
-                save(result.image, job.output)
+                # The report comes first: a photo is done when its result is there.
+                if args.report:
+                    write_report(job, photo, result)
+                else:
+                    for path in report_files(job):  # of an earlier result
+                        path.unlink(missing_ok=True)
+                save(result.image, job.output, made_of)
             except (RestorerIDError, OSError) as error:
                 job.status, job.error = "failed", str(error)
                 continue
         job.status, job.faces = "restored", tuple(asdict(face) for face in result.faces)
-        if args.report:
-            write_report(job, photo, result)
 
 
 def write_report(job: Job, photo: Tensor, result: PhotoResult) -> None:
     """A picture before/after, and a table of the faces, under OUT/report."""
-    folder = job.output.parent / "report"
-    folder.mkdir(exist_ok=True)
-    save(labelled_grid([photo, result.image], ["before", "after"], cell=1024),
-         folder / job.output.name)  # fmt: skip
+    picture, table = report_files(job)
+    picture.parent.mkdir(exist_ok=True)
+    save(labelled_grid([photo, result.image], ["before", "after"], cell=1024), picture)
     lines = ["| face | restored as | cosine | MUSIQ | ID-scale |", "|" + " --- |" * 5]
     for face in result.faces:
         numbers = (face.cosine, face.musiq, face.scale)
         cells = ["-" if number is None else f"{number:.3g}" for number in numbers]
         lines.append(f"| {' | '.join([str(face.number), face.result, *cells])} |")
     text = f"# {job.photo.name}\n\n" + "\n".join(lines) + "\n"
-    write_text(folder / f"{job.output.stem}.md", text)
+    write_text(table, text)
 
 
 def _advance(bar: tqdm[Any], done: int, total: int) -> None:

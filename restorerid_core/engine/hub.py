@@ -1,18 +1,15 @@
 """Files of the Hugging Face Hub: taken up where they stopped, checked before they appear."""
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import RestorerIDError
+from ..run_folder import SHA256, sha256_of
 
 log = logging.getLogger(__name__)
-
-SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class HubUnreachableError(RestorerIDError):
@@ -125,15 +122,6 @@ def download(file: HubFile, offer: Offer, staging: Path) -> Path:
         )
     os.replace(part, whole)
     return whole
-
-
-def sha256_of(path: Path) -> str:
-    """In hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _explained(error: Exception, file: HubFile, problem: str) -> Exception:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
 from ..faces.packs import find_pack
-from ..run_folder import replacing
-from .hub import HubFile, Offer, download, sha256_of
+from ..run_folder import replacing, sha256_of
+from .hub import HubFile, Offer, download
 from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, find_file
 
 if TYPE_CHECKING:

@@ -52,17 +52,22 @@ def test_a_copy_depends_on_name_and_seed_not_on_the_other_photos(folder: Path, t
     assert (pixels(tmp_path / "other/b.png") != b).any()
 
 
-def test_copies_that_are_there_are_kept(folder: Path, tmp_path: Path):
+def test_copies_that_are_there_are_kept(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     out = tmp_path / "out"
     degrade(folder, out)
     b = pixels(out / "b.png")
     (out / "b.png").unlink()
-    (out / "a.png").write_bytes(b"kept")
+    a = (out / "a.png").stat().st_mtime_ns
     degrade(folder, out)
-    assert (out / "a.png").read_bytes() == b"kept"
+    assert (out / "a.png").stat().st_mtime_ns == a
     assert np.array_equal(pixels(out / "b.png"), b)
-    degrade(folder, out, "--overwrite")
-    assert (out / "a.png").read_bytes() != b"kept"
+    for options, told in ((["--seed", "1"], "seed = 0, now 1"), (["--preset", "heavy"], "preset")):
+        assert degrade(folder, out, *options) == 1
+        assert told in capsys.readouterr().err
+    degrade(folder, out, "--overwrite", "--seed", "1")
+    assert (pixels(out / "b.png") != b).any()
 
 
 def test_size_and_preset(folder: Path, tmp_path: Path):

@@ -1,4 +1,5 @@
 """`restore` on real photos with small networks: a folder, interrupted and taken up again."""
+import argparse
 import json
 import os
 import shutil
@@ -11,16 +12,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers import ROOT
 from PIL import Image
 from tiny_models import tiny_models
+from torch import Tensor
 
 from restorerid_core.__main__ import main
+from restorerid_core.commands.basis import DIGESTS, restoration_basis
 from restorerid_core.commands.opening import read_references
-from restorerid_core.commands.restore import plan
-from restorerid_core.engine.locate import find_models
+from restorerid_core.commands.restore import add_restore, plan, to_do
+from restorerid_core.commands.run import restore_all
+from restorerid_core.engine.locate import Models, find_models
+from restorerid_core.engine.photos import FaceResult, PhotoResult
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.faces.packs import FacePack
+from restorerid_core.id_scale import WEIGHTS
+from restorerid_core.id_scale_preset import FORMAT
 from restorerid_core.photo_files import read_photo, save
+from restorerid_core.run_folder import difference, write_json
 
 PEOPLE = ("1", "2", "4", "6", "8", "11")
 
@@ -73,7 +83,7 @@ def test_a_killed_run_is_taken_up_where_it_stopped(
     assert again.returncode == 1
     assert sorted(path.name for path in out.glob("*.png")) == sorted(f"{p}.png" for p in PEOPLE)
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())
-    assert not list(out.glob(".*"))
+    assert not [path for path in out.glob(".*") if path.name != DIGESTS]
     jobs: dict[str, Any] = {Path(job["photo"]).name: job for job in json.loads(again.stdout)}
     states = [job["status"] for job in jobs.values()]
     assert states.count("done before") == len(done)
@@ -143,10 +153,14 @@ def test_two_processes_take_half_of_the_photos_each(
 def test_plan_keeps_endings_where_names_would_clash(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    for name in ("a.jpg", "a.png", "b.png", "notes.txt"):
+    for name in ("a.jpg", "a.png", "Anna.jpg", "anna.png", "b.png", "notes.txt"):
         (tmp_path / name).touch()
     jobs = plan([tmp_path, tmp_path / "b.png"], Path("out"))
-    assert [job.output.name for job in jobs] == ["a.jpg.png", "a.png.png", "b.png"]
+    names = {job.photo.name: job.output.name for job in jobs}
+    assert names == {
+        "a.jpg": "a.jpg.png", "a.png": "a.png.png", "b.png": "b.png",
+        "Anna.jpg": "Anna.jpg.png", "anna.png": "anna.png.png",
+    }  # fmt: skip
     assert "1 file(s)" in caplog.text and "notes.txt" in caplog.text
 
 
@@ -161,13 +175,133 @@ def test_plan_refuses_what_would_be_overwritten_or_empty(tmp_path: Path):
         plan([tmp_path / "one", tmp_path / "two"], Path("out"))
 
 
-def test_save_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    import torch
+@pytest.mark.parametrize("command", ["restore", "degrade"])
+def test_photos_are_never_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+):
+    photos, other = tmp_path / "photos", tmp_path / "other"
+    for folder in (photos, other):
+        folder.mkdir()
+    save(torch.zeros(3, 32, 32), photos / "a.png")
+    before = (photos / "a.png").read_bytes()
+    os.link(photos / "a.png", other / "a.png")
+    for given, output in ((photos, photos), (photos / "a.png", photos), (photos, other)):
+        assert main([command, str(given), "-o", str(output), "--overwrite"]) == 1
+        assert "choose another folder" in capsys.readouterr().err
+    assert (photos / "a.png").read_bytes() == before == (other / "a.png").read_bytes()
 
+
+# What results are of
+
+
+class Darker:
+    """In place of a `PhotoRestorer`."""
+
+    def restore_photo(self, photo: Tensor, step: Any) -> PhotoResult:
+        return PhotoResult(photo / 2, (FaceResult(1, "blind", None, None, 0.5, None),))
+
+
+def run(photos: Path, out: Path, basis: dict[str, Any], *options: str) -> list[str]:
+    """The names that were restored."""
+    parser = argparse.ArgumentParser()
+    add_restore(parser.add_subparsers())
+    args = parser.parse_args(["restore", str(photos), "-o", str(out), *options])
+    restorer: Any = Darker()
+    jobs = plan(args.photos, out)
+    todo = to_do(jobs, basis, args.overwrite, args.report)
+    restore_all(restorer, todo, args, basis)
+    return [job.photo.name for job in jobs if job.status == "restored"]
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    (tmp_path / "three").mkdir()
+    for number, name in enumerate("abc"):
+        save(torch.full((3, 32, 32), 0.2 * (number + 1)), tmp_path / f"three/{name}.png")
+    return tmp_path / "three"
+
+
+def test_results_of_something_else_are_refused_or_made_again(three: Path, tmp_path: Path):
+    out, basis = tmp_path / "out", {"steps": 50, "adapter": "0" * 64}
+    out.mkdir()
+    assert run(three, out, basis) == ["a.png", "b.png", "c.png"]
+    assert run(three, out, basis, "--overwrite") == []  # all are of these photos and settings
+    save(torch.zeros(3, 32, 32), three / "b.png")
+    with pytest.raises(RestorerIDError, match=r"another photo \(b\.png\).* add --overwrite"):
+        run(three, out, basis)
+    assert run(three, out, basis, "--overwrite") == ["b.png"]
+    assert not read_photo(out / "b.png").any()
+
+    save(torch.zeros(3, 32, 32), three / "d.png")
+    changes = (({"steps": 20}, "steps = 50, now 20"), ({"adapter": "1" * 64}, "another adapter"))
+    for changed, told in changes:
+        with pytest.raises(RestorerIDError, match=f"{told} \\(a.png, b.png, c.png\\)"):
+            run(three, out, {**basis, **changed})
+    assert not (out / "d.png").exists()
+    save(torch.zeros(3, 32, 32), out / "d.png")  # somebody else's
+    with pytest.raises(RestorerIDError, match=r"nothing that says .*d\.png"):
+        run(three, out, basis)
+
+
+def test_a_report_belongs_to_its_result(
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, table = tmp_path / "out", tmp_path / "out/report/a.md"
+    out.mkdir()
+
+    def stop(image: Tensor, path: Path, basis: object = None) -> None:
+        if path == out / "a.png":  # killed between report and picture, in whichever order
+            raise KeyboardInterrupt
+        save(image, path)
+
+    monkeypatch.setattr("restorerid_core.commands.run.save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(three / "a.png", out, {"steps": 50}, "--report")
+    monkeypatch.undo()
+    assert run(three / "a.png", out, {"steps": 50}, "--report") == ["a.png"]
+    table.unlink()
+    assert run(three / "a.png", out, {"steps": 50}, "--report") == ["a.png"]
+    assert "| 1 | blind |" in table.read_text()
+    assert run(three / "a.png", out, {"steps": 20}, "--overwrite") == ["a.png"]
+    assert not table.exists()  # it was the earlier result's
+
+
+def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
+    names = (
+        "adapter", "base", "clip", "detector", "recognizer", "reference.png", f"musiq/{WEIGHTS}",
+    )  # fmt: skip
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    write_json(tmp_path / "formula", {"format": FORMAT, "alpha": 9, "beta": 8})
+    adapter, base, clip, *pack = (tmp_path / name for name in names[:5])
+    models = Models(adapter, base, clip, FacePack(*pack))
+    parser = argparse.ArgumentParser()
+    add_restore(parser.add_subparsers())
+
+    def basis(*options: str) -> dict[str, Any]:
+        return restoration_basis(parser.parse_args([
+            "restore", "a.png", "-o", str(tmp_path / "out"), "--device", "cpu", "--models",
+            str(tmp_path), "--reference", f"Anna={tmp_path / 'reference.png'}", *options,
+        ]), models)  # fmt: skip
+
+    before = basis()
+    assert difference(before, basis()) == ""
+    for name in names:
+        (tmp_path / name).write_text(name.upper())
+        assert difference(before, before := basis()).startswith("another ")
+    formula = f"--id-scale-preset={tmp_path / 'formula'}"
+    assert difference(before, basis(formula)) == "alpha = 9.5, now 9.0; beta = 10.0, now 8.0"
+    for option in ("--dtype=bf16", "--low-memory", "--threshold=0.3", "--id-scale=0.5"):
+        name = option[2:].partition("=")[0].replace("-", "_")
+        assert f"{name} = " in difference(before, basis(option))
+
+
+def test_save_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     target = tmp_path / "a.png"
     target.write_bytes(b"old")
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr("PIL.Image.Image.save", fail)

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from helpers import ROOT
 
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.run_folder import (
+    Digests,
     check_not_read,
     claim,
     claimed,
@@ -117,6 +119,23 @@ def test_names_that_a_file_system_may_take_for_one():
     same = ("Zoé", "ZOÉ", "zoe\N{COMBINING ACUTE ACCENT}")
     assert len({folded(name) for name in same}) == 1
     assert folded("a.jpg") != folded("a.png")
+
+
+def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("restorerid_core.run_folder.LARGE", 4)
+    weights, kept = tmp_path / "weights", tmp_path / "kept.json"
+    weights.write_bytes(b"first")
+    long_ago = time.time() - 60
+    os.utime(weights, (long_ago, long_ago))
+    first = Digests(kept).of(weights)
+    with monkeypatch.context() as unread:
+        unread.setattr("restorerid_core.run_folder.sha256_of", lambda _: pytest.fail("read again"))
+        assert Digests(kept).of(weights) == first
+    weights.write_bytes(b"other")
+    assert Digests(kept).of(weights) not in (first, None)
+    assert Digests(kept).of(tmp_path / "none") is None
+    kept.write_text("{")
+    assert Digests(kept).of(weights) != first
 
 
 def test_settings_bind_once_there_is_a_result(tmp_path: Path):

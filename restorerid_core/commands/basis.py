@@ -1,0 +1,90 @@
+"""What the engine's results depend on, as `run_folder` keeps it beside them."""
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .. import id_scale
+from ..engine.locate import Models, model_roots
+from ..id_scale_preset import IDScalePreset, read_preset
+from ..run_folder import Digests
+from .devices import open_device
+from .opening import choose_dtype, reference_sources
+from .options import engine_settings
+from .references import split_reference
+
+DIGESTS = ".digests.json"
+"""In a folder of results: what `Digests` keeps."""
+
+
+def restoration_basis(args: argparse.Namespace, models: Models) -> dict[str, Any]:
+    """What every result of `restore` depends on, but for its photo.
+
+    Raises:
+        RestorerIDError: as `scale_basis`.
+    """
+    digests = Digests(args.output / DIGESTS)
+    names = ("aligned", "threshold", "unmatched", "faces_per_run", "id_scale")
+    return {
+        **engine_basis(args, models, digests),
+        **{name: getattr(args, name) for name in names},
+        **(scale_basis(args, digests) if args.id_scale is None else {}),
+        "reference": reference_basis(args.reference, digests),
+    }  # fmt: skip
+
+
+def files_read(args: argparse.Namespace, models: Models) -> list[Path]:
+    """What `restore` reads beside the photos."""
+    preset = [args.id_scale_preset] if args.id_scale_preset else []
+    return [*weight_files(models).values(), *reference_files(args.reference), *preset]
+
+
+def engine_basis(args: argparse.Namespace, models: Models, digests: Digests) -> dict[str, Any]:
+    """The options of the engine, its weights, and what it runs on."""
+    device = open_device(args.device)
+    return {
+        **engine_settings(args),
+        "dtype": choose_dtype(args.dtype, device), "device": device.type,
+        "low_memory": args.low_memory,
+        **{name: digests.of(path) for name, path in weight_files(models).items()},
+    }  # fmt: skip
+
+
+def weight_files(models: Models) -> dict[str, Path]:
+    """Every file of `models` by what it is."""
+    faces = {f"face {name}": path for name, path in vars(models.faces).items()}
+    return {
+        "adapter": models.adapter, "base": models.base, "CLIP vision": models.clip_vision,
+        **{name: path for name, path in faces.items() if isinstance(path, Path)},
+    }  # fmt: skip
+
+
+def scale_basis(args: argparse.Namespace, digests: Digests) -> dict[str, Any]:
+    """Of the adaptive ID-scale: its formula and the quality model.
+
+    Raises:
+        RestorerIDError: one of the two cannot be used.
+    """
+    formula = read_preset(args.id_scale_preset) if args.id_scale_preset else IDScalePreset()
+    weights = id_scale.musiq_weights([root / "musiq" for root in model_roots(args.models)])
+    return {**asdict(formula), "MUSIQ": digests.of(weights)}
+
+
+def reference_files(references: Sequence[str]) -> list[Path]:
+    """Every photo of --reference."""
+    sources = (source for reference in references for source in reference_sources(reference))
+    return [file for _, files in sources for file in files]
+
+
+def reference_basis(references: Sequence[str], digests: Digests) -> str:
+    """One digest of everyone's name and photos."""
+    shown = [
+        [split_reference(reference)[0] or path.name, [digests.of(file) for file in files]]
+        for reference in references for path, files in reference_sources(reference)
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
