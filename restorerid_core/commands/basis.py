@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import id_scale
-from ..engine.locate import Models, model_roots
+from ..engine.locate import MUSIQ, Models, find_file, model_roots
 from ..id_scale_preset import IDScalePreset, read_preset
 from ..run_folder import Digests
 from .devices import open_device
@@ -71,7 +71,9 @@ def scale_basis(args: argparse.Namespace, digests: Digests) -> dict[str, Any]:
         RestorerIDError: one of the two cannot be used.
     """
     formula = read_preset(args.id_scale_preset) if args.id_scale_preset else IDScalePreset()
-    weights = id_scale.musiq_weights([root / "musiq" for root in model_roots(args.models)])
+    roots = model_roots(args.models)
+    # Otherwise by pyiqa, which takes seconds to import.
+    weights = find_file(roots, MUSIQ) or id_scale.musiq_weights([r / MUSIQ[0] for r in roots])
     return {**asdict(formula), "MUSIQ": digests.of(weights)}
 
 

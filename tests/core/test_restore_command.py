@@ -272,7 +272,7 @@ def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
     )  # fmt: skip
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
+        torch.save(name, tmp_path / name)
     write_json(tmp_path / "formula", {"format": FORMAT, "alpha": 9, "beta": 8})
     adapter, base, clip, *pack = (tmp_path / name for name in names[:5])
     models = Models(adapter, base, clip, FacePack(*pack))
@@ -288,7 +288,7 @@ def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
     before = basis()
     assert difference(before, basis()) == ""
     for name in names:
-        (tmp_path / name).write_text(name.upper())
+        torch.save(name.upper(), tmp_path / name)
         assert difference(before, before := basis()).startswith("another ")
     formula = f"--id-scale-preset={tmp_path / 'formula'}"
     assert difference(before, basis(formula)) == "alpha = 9.5, now 9.0; beta = 10.0, now 8.0"
