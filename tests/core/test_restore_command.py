@@ -274,8 +274,8 @@ def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         torch.save(name, tmp_path / name)
     write_json(tmp_path / "formula", {"format": FORMAT, "alpha": 9, "beta": 8})
-    adapter, base, clip, *pack = (tmp_path / name for name in names[:5])
-    models = Models(adapter, base, clip, FacePack(*pack))
+    adapter, base, clip, finds, knows = (tmp_path / name for name in names[:5])
+    models = Models(adapter, base, clip, FacePack(finds, knows))
     parser = argparse.ArgumentParser()
     add_restore(parser.add_subparsers())
 
