@@ -23,6 +23,7 @@ from ..restorerid_core.faces.select import (
     reason_to_skip,
 )
 from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.ranges import CROP_SIZE, FACE_SIZE, FACES, check_choice
 from .face_features import steps, stop_if_cancelled
 from .face_models import face_model_roots, face_models_input
 from .types import CATEGORY, CropsType
@@ -49,14 +50,16 @@ class RestorerIDFaceCrop(io.ComfyNode):
                                tooltip="How the faces are numbered, and the order of the crops."),
                 io.String.Input("faces", default=ALL, tooltip="'all', or the numbers on the "
                                 "preview of the faces to restore, such as '1, 3-5'."),
-                io.Int.Input("max_faces", default=0, min=0, max=999, tooltip="At most so many "
-                             "faces of each photo, the first in the order. 0 is all."),
-                io.Int.Input("min_size", default=0, min=0, max=4096, tooltip="Faces of fewer "
-                             "pixels are left alone. Below about 30 px hardly anything of the "
-                             "person is left in the photo. 0 takes all."),
-                io.Int.Input("size", default=CROP, min=256, max=2048, step=64, tooltip="Side of "
-                             "the crops in pixels. 512 is what the network was trained at; for "
-                             "faces that are larger in the photo up to 1024 keeps more detail."),
+                io.Int.Input("max_faces", default=0, min=FACES.low, max=FACES.high,
+                             tooltip="At most so many faces of each photo, the first in the order. "
+                             "0 is all."),
+                io.Int.Input("min_size", default=0, min=FACE_SIZE.low, max=FACE_SIZE.high,
+                             tooltip="Faces of fewer pixels are left alone. Below about 30 px "
+                             "hardly anything of the person is left in the photo. 0 takes all."),
+                io.Int.Input("size", default=CROP, min=CROP_SIZE.low, max=CROP_SIZE.high, step=64,
+                             tooltip="Side of the crops in pixels. 512 is what the network was "
+                             "trained at; for faces that are larger in the photo up to 1024 keeps "
+                             "more detail."),
                 face_models_input(),
             ],
             outputs=[
@@ -78,16 +81,20 @@ class RestorerIDFaceCrop(io.ComfyNode):
         cls, photo: list[Tensor], order: list[str], faces: list[str], max_faces: list[int],
         min_size: list[int], size: list[int], face_models: list[str],
     ) -> io.NodeOutput:  # fmt: skip
+        rule = check_choice(order[0], ORDERS, "order")
         wanted = parse_numbers(faces[0])
+        limit = FACES.check(max_faces[0], "max_faces")
+        smallest = FACE_SIZE.check(min_size[0], "min_size")
+        side = CROP_SIZE.check(size[0], "size")
         photos = [to_rgb(check_image(image, "photo")).movedim(-1, 1) for image in photo]
         pack = find_pack(face_model_roots(), face_models[0])
         analyzer = load_analyzer(pack)
         progress = comfy.utils.ProgressBar(sum(map(len, photos)))
         crops, previews, lines = [], [], []
         for index, batch in enumerate(photos):
-            found = find_faces(analyzer, batch, order[0], progress)
-            taken, skipped = choose_faces(found, wanted, max_faces[0], min_size[0])
-            crops.append(crop_faces(batch, taken, list(skipped), pack, index, size[0]))
+            found = find_faces(analyzer, batch, rule, progress)
+            taken, skipped = choose_faces(found, wanted, limit, smallest)
+            crops.append(crop_faces(batch, taken, list(skipped), pack, index, side))
             previews.append(preview(batch, taken, list(skipped)))
             title = f"photo {index + 1} of {len(photos)}, {batch.shape[3]}x{batch.shape[2]} px"
             lines += [f"{title}: {len(found) or 'no'} face(s) found"]

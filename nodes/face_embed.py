@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..restorerid_core.faces.align import CLIP_FACE, align_face, photo_from_image
-from ..restorerid_core.faces.choose import choose_face
+from ..restorerid_core.faces.choose import FACE_RULES, choose_face
 from ..restorerid_core.faces.detect import (
     DetectedFace,
     FaceAnalyzer,
@@ -18,6 +18,7 @@ from ..restorerid_core.faces.identity import COMBINATIONS, build_identity
 from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.faces.people import MIN_SIDE
 from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.ranges import FACE_INDEX, check_choice
 from .face_features import (
     clip_hidden,
     projector,
@@ -84,6 +85,9 @@ class RestorerIDFaceEmbed(io.ComfyNode):
         face_models: str,
     ) -> io.NodeOutput:
         require_vit_h(clip_vision)
+        check_choice(face, FACE_RULES, "face")
+        check_choice(combine, COMBINATIONS, "combine")
+        face_index = FACE_INDEX.check(face_index, "face_index")
         photos = to_rgb(check_image(image, "image", MIN_SIDE)).movedim(-1, 1)
         analyzer = load_analyzer(find_pack(face_model_roots(), face_models))
         progress = comfy.utils.ProgressBar(2 * len(photos))

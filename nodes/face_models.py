@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ..restorerid_core.faces.choose import FACE_RULES
 from ..restorerid_core.faces.packs import AUTO, pack_folders
+from ..restorerid_core.ranges import FACE_INDEX
 
 TOOLTIP = (
     "Folder in models/insightface/models. auto prefers buffalo_l, with which the adapter was "
@@ -38,8 +39,8 @@ def face_choice_inputs() -> list[io.Input]:
         io.Int.Input(
             "face_index",
             default=0,
-            min=0,
-            max=999,
+            min=FACE_INDEX.low,
+            max=FACE_INDEX.high,
             tooltip="For 'by index': faces are counted from the left, 0 is the leftmost.",
         ),
     ]

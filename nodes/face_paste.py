@@ -11,6 +11,7 @@ from ..restorerid_core.faces.crop import FaceCrops
 from ..restorerid_core.faces.paste import COLORS, PasteSettings, paste_faces
 from ..restorerid_core.faces.select import format_numbers
 from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.ranges import FEATHER, SHARE, check_choice
 from .types import CATEGORY, CropsType
 
 Part = tuple[FaceCrops, Tensor]
@@ -33,17 +34,18 @@ class RestorerIDFacePaste(io.ComfyNode):
                 CropsType.Input("crops", tooltip="From Match Faces; without it, from Face Crop."),
                 io.Image.Input("restored", lazy=True, tooltip="The restored crops, from Color Fix "
                                "or VAE Decode; enlarged ones keep their detail."),
-                io.Float.Input("feather", default=PasteSettings.feather, min=0.05, max=1.0,
-                               step=0.05, tooltip="Width of the mask's soft edge, a part of the "
-                               "head's radius."),
+                io.Float.Input("feather", default=PasteSettings.feather, min=FEATHER.low,
+                               max=FEATHER.high, step=0.05, tooltip="Width of the mask's soft "
+                               "edge, a part of the head's radius."),
                 io.Combo.Input("color", options=list(COLORS), default=PasteSettings.color,
                                tooltip="restored: the colours of the restored faces. photo: only "
                                "their brightness, for old photos of a single tone. auto: photo for "
                                "black-and-white faces, else restored."),
-                io.Float.Input("grain", default=PasteSettings.grain, min=0.0, max=1.0, step=0.05,
-                               advanced=True, tooltip="Matters only for faces that are larger in "
-                               "the photo than restored: how much of the photo's finest texture "
-                               "stays. 1 keeps grain (and scratches), 0 leaves the face smooth."),
+                io.Float.Input("grain", default=PasteSettings.grain, min=SHARE.low,
+                               max=SHARE.high, step=0.05, advanced=True, tooltip="Matters only for "
+                               "faces that are larger in the photo than restored: how much of the "
+                               "photo's finest texture stays. 1 keeps grain (and scratches), 0 "
+                               "leaves the face smooth."),
             ],
             outputs=[
                 io.Image.Output("pasted", display_name="photo", is_output_list=True,
@@ -63,7 +65,11 @@ class RestorerIDFacePaste(io.ComfyNode):
         cls, photo: list[Tensor], crops: list[FaceCrops], feather: list[float], color: list[str],
         grain: list[float], restored: list[Tensor] | None = None,
     ) -> io.NodeOutput:  # fmt: skip
-        settings = PasteSettings(feather[0], color[0], grain[0])
+        settings = PasteSettings(
+            FEATHER.check(feather[0], "feather"),
+            check_choice(color[0], COLORS, "color"),
+            SHARE.check(grain[0], "grain"),
+        )
         parts = group_parts(crops, restored or [], len(photo))
         pasted, masks, lines = [], [], []
         for index, (image, own) in enumerate(zip(photo, parts, strict=True), 1):

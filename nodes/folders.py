@@ -10,9 +10,12 @@ import folder_paths
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.people import readable
 from ..restorerid_core.photo_files import list_folders
+from ..restorerid_core.ranges import check_text
 
 ALLOW = "RESTORERID_FOLDERS"
 """The environment variable in which the machine's owner lists more folders, as in PATH."""
+LONGEST = 4096
+"""Characters of a path."""
 
 
 def find_folder(folder: str) -> Path:
@@ -25,7 +28,7 @@ def find_folder(folder: str) -> Path:
     """
     root = folder_paths.get_input_directory()
     # A path that Windows copied has quotes around it.
-    named = folder.strip().strip("\"'")
+    named = check_text(folder, LONGEST, "folder").strip().strip("\"'")
     if not named:
         raise RestorerIDError(f"`folder` is empty: {_choices(root)}.")
     # `~` would tell who has a home here; a look at `\\server\share` sends credentials there.

@@ -4,14 +4,24 @@ from __future__ import annotations
 from typing import Any
 
 import comfy.latent_formats
+import comfy.utils
 import torch
 from comfy_api.latest import io
 
 from ..restorerid_core.conditioning import LQCondition
 from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.faces.align import photo_from_image
+from ..restorerid_core.faces.choose import require_portrait
+from ..restorerid_core.faces.detect import load_analyzer
+from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.images import check_image, prepare, to_rgb
+from ..restorerid_core.ranges import SIZE, check_choice
+from .face_features import steps, stop_if_cancelled
+from .face_models import face_model_roots
 from .model import RestorerIDModel
 from .types import CATEGORY, LQType, RestorerIDType
+
+ONE_FACE, OFF = "one large face", "off"
 
 
 class RestorerIDLQEncode(io.ComfyNode):
@@ -28,9 +38,13 @@ class RestorerIDLQEncode(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="The VAE of the SD-1.5 checkpoint."),
                 io.Image.Input("image", tooltip="The degraded photo, a face that fills most of "
                                "the picture; or a batch of photos of one size."),
-                io.Int.Input("size", default=512, min=0, max=4096, step=8,
+                io.Int.Input("size", default=512, min=SIZE.least, max=SIZE.high, step=8,
                              tooltip="The photo is scaled until its shorter side has this many "
                              "pixels; 512 is what the network was trained at. 0 keeps its size."),
+                io.Combo.Input("face_check", options=[ONE_FACE, OFF], default=ONE_FACE,
+                               optional=True, tooltip="one large face: refuses landscapes, group "
+                               "photos and small faces before any work. off: for crops of Face "
+                               "Crop, and for a face that is too damaged to be found."),
             ],
             outputs=[
                 LQType.Output(display_name="lq", tooltip="For RestorerID Apply, and for "
@@ -43,10 +57,15 @@ class RestorerIDLQEncode(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, restorerid: RestorerIDModel, vae: Any, image: torch.Tensor, size: int
-    ) -> io.NodeOutput:
+        cls, restorerid: RestorerIDModel, vae: Any, image: torch.Tensor, size: int,
+        face_check: str = OFF,
+    ) -> io.NodeOutput:  # fmt: skip
         check_vae(vae, restorerid.config.latent_channels)
-        prepared = prepare(to_rgb(check_image(image, "image")).movedim(-1, 1), size)
+        photos = to_rgb(check_image(image, "image")).movedim(-1, 1)
+        size = SIZE.check(size, "size")
+        if check_choice(face_check, (ONE_FACE, OFF), "face_check") == ONE_FACE:
+            require_portraits(photos)
+        prepared = prepare(photos, size)
         latent = vae.encode(prepared.padded.movedim(1, -1))
         if not torch.isfinite(latent).all():
             raise RestorerIDError(
@@ -57,6 +76,15 @@ class RestorerIDLQEncode(io.ComfyNode):
         return io.NodeOutput(
             lq, {"samples": torch.zeros_like(latent)}, prepared.image.movedim(1, -1)
         )
+
+
+def require_portraits(photos: torch.Tensor) -> None:
+    """Refuses a photo of a batch (n, 3, H, W) that does not show one large face."""
+    analyzer = load_analyzer(find_pack(face_model_roots()))
+    for number, image in enumerate(steps(photos, comfy.utils.ProgressBar(len(photos))), 1):
+        photo = photo_from_image(image)
+        name = "`image`" if len(photos) == 1 else f"`image` {number} of {len(photos)}"
+        require_portrait(analyzer.detect(photo, check=stop_if_cancelled), photo.shape, name)
 
 
 def check_vae(vae: Any, channels: int) -> None:

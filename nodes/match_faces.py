@@ -1,6 +1,7 @@
 """`RestorerIDMatchFaces`: which face of a photograph is which person of the references."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..restorerid_core.faces.matching import (
 from ..restorerid_core.faces.packs import FacePack
 from ..restorerid_core.faces.person import Person, merge_people
 from ..restorerid_core.faces.reference import Reference, study_person
+from ..restorerid_core.ranges import COSINE, FACES_PER_RUN, check_choice, check_text
 from .face_features import (
     clip_hidden,
     projector,
@@ -33,8 +35,11 @@ from .face_features import (
 from .model import RestorerIDModel
 from .types import CATEGORY, CropsType, FaceType, ReferencesType, RestorerIDType
 
-UNMATCHED = {"restore blind": BLIND, "leave as it is": LEAVE}
+UNMATCHED = {"leave as it is": LEAVE, "restore blind": BLIND}
 THRESHOLD = 0.25
+LONGEST_CHOICES = 100_000
+"""Characters: more than a line for each of 999 faces."""
+log = logging.getLogger(__name__)
 
 
 class RestorerIDMatchFaces(io.ComfyNode):
@@ -55,7 +60,8 @@ class RestorerIDMatchFaces(io.ComfyNode):
                 CropsType.Input("crops", tooltip="From RestorerID Face Crop."),
                 ReferencesType.Input("references", tooltip="From RestorerID Reference Person or "
                                      "Reference Folder."),
-                io.Float.Input("threshold", default=THRESHOLD, min=-1.0, max=1.0, step=0.01,
+                io.Float.Input("threshold", default=THRESHOLD, min=COSINE.low, max=COSINE.high,
+                               step=0.01,
                                tooltip="How similar (cosine) a face must be to a reference to be "
                                "taken for that person. Strangers are near 0. Lower it for very bad "
                                "photos when the report shows the right person just below it."),
@@ -63,15 +69,16 @@ class RestorerIDMatchFaces(io.ComfyNode):
                                  "so the most similar face gets the name. Switch it off for "
                                  "collages and mirrors."),
                 io.Combo.Input("unmatched", options=list(UNMATCHED), default=next(iter(UNMATCHED)),
-                               tooltip="Faces that resemble no reference: restore blind (the "
-                               "paper's base model, without a reference), or leave as it is."),
+                               tooltip="Faces that resemble no reference: leave as it is, or "
+                               "restore blind (the paper's base model, without a reference). Each "
+                               "face restored takes as long as a portrait of its own."),
                 io.String.Input("choices", default="", multiline=True, tooltip="Who is who by "
                                 "hand, one face a line: '3 = Anna', '4 = blind', '5 = leave'. The "
                                 "numbers are those of Face Crop's preview; '2/3 = Anna' is face 3 "
                                 "of photo 2."),
-                io.Int.Input("faces_per_run", default=8, min=1, max=999, advanced=True,
-                             tooltip="Largest batch for the sampler. Lower it when memory runs "
-                             "out."),
+                io.Int.Input("faces_per_run", default=8, min=FACES_PER_RUN.low,
+                             max=FACES_PER_RUN.high, advanced=True, tooltip="Largest batch for the "
+                             "sampler. Lower it when memory runs out."),
             ],
             outputs=[
                 FaceType.Output("face", is_output_list=True, tooltip="An identity for each face "
@@ -93,11 +100,14 @@ class RestorerIDMatchFaces(io.ComfyNode):
         unmatched: list[str], choices: list[str], faces_per_run: list[int],
     ) -> io.NodeOutput:  # fmt: skip
         require_vit_h(clip_vision[0])
+        least = COSINE.check(threshold[0], "threshold")
+        rest = UNMATCHED[check_choice(unmatched[0], UNMATCHED, "unmatched")]
+        limit = FACES_PER_RUN.check(faces_per_run[0], "faces_per_run")
+        wanted = check_text(choices[0], LONGEST_CHOICES, "choices")
         people = merge_people(person for several in references for person in several)
-        chosen = parse_choices(choices[0], [person.name for person in people])
+        chosen = parse_choices(wanted, [person.name for person in people])
         known = study_people(crops[0].pack, people)
-        matches = [match_photo(photo, known, threshold[0], once[0], chosen) for photo in crops]
-        rest = UNMATCHED[unmatched[0]]
+        matches = [match_photo(photo, known, least, once[0], chosen) for photo in crops]
         used = {match.result for photo in matches for match in photo}
         found = [person for name, person in known.items() if name in used]
         progress = comfy.utils.ProgressBar(max(1, sum(len(person.faces) for person in found)))
@@ -105,15 +115,30 @@ class RestorerIDMatchFaces(io.ComfyNode):
         faces, images, places = [], [], []
         for photo, decided in zip(crops, matches, strict=True):
             results = [match.result or rest for match in decided]
-            parts = list(batches(photo, results, identity, faces_per_run[0]))
+            parts = list(batches(photo, results, identity, limit))
             faces += [face for face, _ in parts]
             images += [part.images.movedim(1, -1).contiguous() for _, part in parts]
             # Face Paste hears of a photo of which nothing is restored, too.
             places += [part for _, part in parts] or [photo.subset([])]
         # With nothing to restore the nodes that follow do not run; Face Paste gives the photo.
         nothing = [ExecutionBlocker(None)]
-        text = report(crops, matches, known, chosen, rest)
+        ahead = describe_work([len(image) for image in images], sum(map(len, matches)))
+        log.info("RestorerID Match Faces: %s", ahead)
+        text = f"{ahead}\n{report(crops, matches, known, chosen, rest)}"
         return io.NodeOutput(faces or nothing, images or nothing, places, text)
+
+
+def describe_work(runs: Sequence[int], faces: int) -> str:
+    """What is ahead, told before the sampler starts; `runs` are the numbers of faces of its runs.
+
+    Such as `12 of 29 face(s) are restored, in 3 run(s) of the sampler: as long as 12 portraits`.
+    """
+    if not runs:
+        return f"none of {faces} face(s) is restored"
+    return (
+        f"{sum(runs)} of {faces} face(s) are restored, in {len(runs)} run(s) of the sampler: as "
+        f"long as {sum(runs)} portrait(s)"
+    )
 
 
 def study_people(pack: FacePack, people: Sequence[Person]) -> dict[str, Reference]:

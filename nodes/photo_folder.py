@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.photo_files import list_photos, passed_over, read_photo
+from ..restorerid_core.ranges import PHOTO_INDEX
 from .folders import check_link, find_folder, fingerprint, plain_name, readable
 from .types import CATEGORY
 
@@ -31,8 +32,8 @@ class RestorerIDPhotoFolder(io.ComfyNode):
                 io.Int.Input(
                     "index",
                     default=0,
-                    min=0,
-                    max=999999,
+                    min=PHOTO_INDEX.low,
+                    max=PHOTO_INDEX.high,
                     control_after_generate=io.ControlAfterGenerate.increment,
                     tooltip="Which photo, in order of the file names: 0 is the first. With "
                     "'increment' each queued run takes the next one.",
@@ -68,6 +69,7 @@ class RestorerIDPhotoFolder(io.ComfyNode):
 
     @classmethod
     def execute(cls, folder: str, index: int) -> io.NodeOutput:
+        index = PHOTO_INDEX.check(index, "index")
         root = find_folder(folder)
         photos = list_photos(root)
         path = choose_photo(photos, index, root)

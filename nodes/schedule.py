@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import trange
 
 from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.ranges import STEPS
 from ..restorerid_core.schedule import ReleasedSchedule, ancestral_step
 from .patch import with_timestep
 from .types import CATEGORY
@@ -26,7 +27,7 @@ class ReleasedSampler(comfy.samplers.KSAMPLER):
     def max_denoise(self, model_wrap: Any, sigmas: Tensor) -> bool:
         # The released code starts from noise of unit variance in x_t, that is √(1 + σ²) here,
         # though its first σ is below the model's largest.
-        return bool(torch.isclose(sigmas[0].cpu(), self.schedule.sigmas[0]))
+        return bool(torch.isclose(sigmas[0].cpu().float(), self.schedule.sigmas[0]))
 
 
 @torch.no_grad()
@@ -37,6 +38,7 @@ def sample_released(
 ) -> Tensor:  # fmt: skip
     """Ancestral steps over `sigmas`, a consecutive part of the schedule's."""
     extra_args = dict(extra_args or {})
+    sigmas = sigmas.float()  # other nodes calculate in float64
     timesteps = network_timesteps(schedule, sigmas).to(x.device)
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     options = extra_args["model_options"]
@@ -62,7 +64,8 @@ def network_timesteps(schedule: ReleasedSchedule, sigmas: Tensor) -> Tensor:
     """The timestep that the network is told at each of `sigmas`, consecutive ones of ours."""
     distance = (sigmas.cpu().float()[:, None] - schedule.sigmas[None]).abs()
     nearest, index = distance.min(dim=1)
-    if (nearest > 1e-4 * schedule.sigmas[index]).any() or (index.diff() != 1).any():
+    # NaN is not near to anything.
+    if not (nearest <= 1e-4 * schedule.sigmas[index]).all() or (index.diff() != 1).any():
         raise RestorerIDError(
             f"The SIGMAS are not consecutive ones of the RestorerID Schedule of "
             f"{len(schedule.sigmas)} steps whose SAMPLER is used; connect both outputs of the same "
@@ -82,7 +85,7 @@ class RestorerIDSchedule(io.ComfyNode):
             "timesteps. Connect both outputs to SamplerCustom or SamplerCustomAdvanced. For daily "
             "use KSampler with euler_ancestral and the normal scheduler comes close.",
             inputs=[
-                io.Int.Input("steps", default=50, min=2, max=1000,
+                io.Int.Input("steps", default=50, min=STEPS.low, max=STEPS.high,
                              tooltip="Number of steps; the authors use 50."),
             ],
             outputs=[
@@ -93,5 +96,5 @@ class RestorerIDSchedule(io.ComfyNode):
 
     @classmethod
     def execute(cls, steps: int) -> io.NodeOutput:
-        schedule = ReleasedSchedule.of(steps)
+        schedule = ReleasedSchedule.of(STEPS.check(steps, "steps"))
         return io.NodeOutput(ReleasedSampler(schedule), schedule.sigmas.clone())

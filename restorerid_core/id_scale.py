@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import RestorerIDError
-from .ranges import HIGHEST_ID_SCALE
+from .ranges import HIGHEST_ID_SCALE, SHOWN, check_text
 from .weight_files import find_weights, needs_pyiqa, read_weights, usable_weights
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ MINIMUM, MAXIMUM = 0.0, 2.0
 """The range that the paper scans; the formula reaches 2 only at a score below 2.6."""
 SWEEP_MAXIMUM, SWEEP_COUNT = HIGHEST_ID_SCALE, 64
 """The highest value and the number of values of a sweep."""
+LONGEST = 2000
+"""Characters of a sweep's text."""
 WEIGHTS = "musiq_koniq_ckpt-e95806b9.pth"
 BY_HAND = "set the ID-scale by hand"
 
@@ -73,7 +75,8 @@ def parse_scales(text: str) -> tuple[float, ...]:
     Raises:
         RestorerIDError: no value, more than 64, or something that is not a number from 0 to 3.
     """
-    joined = re.sub(r"\s*([-:])\s*", r"\1", text)  # "0 - 2 : 0.5" is one range
+    # "0 - 2 : 0.5" is one range. With `\s*` a text of blanks alone would take minutes.
+    joined = re.sub(" ?([-:]) ?", r"\1", " ".join(check_text(text, LONGEST, "values").split()))
     scales: list[float] = []
     for part in filter(None, re.split(r"[,;\s]+", joined)):
         scales += _scale_range(part)
@@ -90,15 +93,16 @@ def parse_scales(text: str) -> tuple[float, ...]:
 
 
 def _scale_range(part: str) -> list[float]:
-    number = r"(\d+\.?\d*|\.\d+)"
+    number = r"(\d+(?:\.\d*)?|\.\d+)"
     found = re.fullmatch(f"{number}(?:-{number}:{number})?", part)
     start, stop, step = (float(group or 0) for group in found.groups()) if found else (-1.0, 0, 0)
     if found and not found[2]:
         stop, step = start, 1.0
     if not (0 <= start <= stop <= SWEEP_MAXIMUM and step > 0):
         raise RestorerIDError(
-            f"`values` holds '{part}'; expected numbers from 0 to {SWEEP_MAXIMUM:g} with a decimal "
-            "point, such as 0, 0.5, 1, or ranges start-stop:step, such as 0-2:0.5: correct it."
+            f"`values` holds '{part:.{SHOWN}}'; expected numbers from 0 to {SWEEP_MAXIMUM:g} with "
+            "a decimal point, such as 0, 0.5, 1, or ranges start-stop:step, such as 0-2:0.5: "
+            "correct it."
         )
     # The tiny addition keeps a stop that rounding would miss, as in 0-0.3:0.1.
     count = int(min((stop - start) / step + 1e-6, SWEEP_COUNT)) + 1

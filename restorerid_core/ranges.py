@@ -107,6 +107,20 @@ def check_choice(value: object, choices: Collection[str], name: str) -> str:
     )
 
 
+def check_text(value: object, longest: int, name: str) -> str:
+    """A text of at most `longest` characters.
+
+    Raises:
+        RestorerIDError: it is longer, or no text.
+    """
+    if isinstance(value, str) and len(value) <= longest:
+        return value
+    found = f"{len(value):,} characters long" if isinstance(value, str) else f"{value!r:.{SHOWN}}"
+    raise RestorerIDError(
+        f"`{name}` is {found}; expected a text of at most {longest:,} characters: shorten it."
+    )
+
+
 def _text(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 

@@ -1,8 +1,10 @@
 """Which of several faces is meant."""
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ..errors import RestorerIDError
-from .detect import DetectedFace
+from .detect import DetectedFace, Detection
 
 BY_INDEX = "by index"
 # The release takes the first face the detector lists, which is the one of the highest score and
@@ -18,6 +20,10 @@ RULES: dict[str, Callable[[DetectedFace, float, float], float]] = {
     "highest score": lambda face, width, height: face.score,
 }
 FACE_RULES = (*RULES, BY_INDEX)
+LARGE = 0.2
+"""Of the photo's shorter side: a face below it is too small to be restored with the whole photo."""
+RIVAL = 0.5
+"""Of the largest face's area: another face above it is no bystander."""
 
 
 def choose_face(
@@ -53,3 +59,34 @@ def choose_face(
             f"use 0 (leftmost) to {len(faces) - 1} (rightmost), or choose the face by another rule."
         )
     return sorted(faces, key=lambda face: face.center[0])[index]
+
+
+def require_portrait(faces: Sequence[Detection], photo_shape: Sequence[int], name: str) -> None:
+    """Checks that a photo shows one large face; small ones in the background do no harm.
+
+    Args:
+        faces: the faces of one photo.
+        photo_shape: (H, W, ...) of the photo in pixels.
+        name: what messages call the photo.
+
+    Raises:
+        RestorerIDError: there is no face, it is small, or there are several.
+    """
+    height, width = photo_shape[:2]
+    sides = [np.clip(f.bbox[2:], 0, (width, height)) - np.clip(f.bbox[:2], 0, (width, height))
+             for f in faces]  # fmt: skip
+    largest = max(sides, key=np.prod, default=np.zeros(2))
+    rivals = sum(bool(np.prod(side) >= RIVAL * np.prod(largest)) for side in sides)
+    if not faces:
+        found = "no face"
+    elif max(largest) < LARGE * min(height, width):
+        found = f"no face larger than {largest[0]:.0f}x{largest[1]:.0f} px"
+    elif rivals > 1:
+        found = f"{rivals} faces of about the same size"
+    else:
+        return
+    raise RestorerIDError(
+        f"{name} ({width}x{height} px) shows {found}; expected one face that fills most of the "
+        "picture: crop it, or restore the faces of a whole photo with Face Crop and Face Paste "
+        "(restorerid_group_photo); for a face too damaged to be found set `face_check` to off."
+    )

@@ -3,6 +3,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import RestorerIDError
+from ..ranges import SHOWN, check_text
 from .detect import Detection
 
 ORDERS: dict[str, Callable[[Detection], float]] = {
@@ -12,6 +13,8 @@ ORDERS: dict[str, Callable[[Detection], float]] = {
     "highest score first": lambda face: -face.score,
 }
 ALL = "all"
+LONGEST = 5000
+"""Characters of a choice of faces."""
 _NUMBERS = re.compile(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?")
 
 
@@ -21,7 +24,7 @@ def parse_numbers(text: str) -> set[int] | None:
     Raises:
         RestorerIDError: anything else.
     """
-    if text.strip().casefold() in ("", ALL):
+    if check_text(text, LONGEST, "faces").strip().casefold() in ("", ALL):
         return None
     numbers: set[int] = set()
     for part in re.split("[,;]", text):
@@ -29,8 +32,8 @@ def parse_numbers(text: str) -> set[int] | None:
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not 1 <= first <= last:
             raise RestorerIDError(
-                f"`faces` is '{text}'; expected '{ALL}' or the numbers of faces as on the preview, "
-                "such as '1, 3-5'."
+                f"`faces` is '{text:.{SHOWN}}'; expected '{ALL}' or the numbers of faces as on "
+                "the preview, such as '1, 3-5'."
             )
         numbers.update(range(first, last + 1))
     return numbers

@@ -4,6 +4,7 @@ import pytest
 import torch
 from made_faces import PACK, any_faces, crop_face, move, pixels, smooth_photo
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.crop import CropFace, crop_faces
@@ -19,8 +20,8 @@ SLOPE = 1.5
 
 def masks_of(faces: list[CropFace], feather: float) -> tuple[Tensor, Tensor]:
     """The mask of each face (n, H, W), and that of all together (H, W)."""
-    crops = crop_faces(torch.rand(1, 3, HEIGHT, WIDTH), faces, [], PACK, size=64)
     photo, settings = torch.rand(1, 3, HEIGHT, WIDTH), PasteSettings(feather)
+    crops = crop_faces(photo, faces, [], PACK, size=64)
     rows = range(len(faces))
     each = [
         paste_faces(photo, [(crops.subset([row]), crops.images[[row]])], settings)[1][0]
@@ -215,6 +216,7 @@ def test_a_batch_needs_all_its_photos():
 
 def test_one_pixel_more_or_less_is_the_same_photo():
     """An upscaler may round: 401x300 is 400x300 resized."""
-    crops = crop_faces(torch.rand(1, 3, 300, 400), [crop_face(90, 90, 90)], [], PACK)
-    photo = torch.rand(1, 3, 300, 401)
+    photo = smooth_photo(300, 401)[None]
+    given = interpolate(photo, (300, 400), mode="bilinear")
+    crops = crop_faces(given, [crop_face(90, 90, 90)], [], PACK)
     assert paste_faces(photo, [(crops, crops.images)], PasteSettings())[0].shape == photo.shape

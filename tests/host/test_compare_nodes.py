@@ -1,6 +1,7 @@
 """Similarity, ID-scale sweep and labelled grid, also as ComfyUI runs them over lists."""
 import asyncio
 import importlib
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -180,13 +181,22 @@ def test_sweep(sweep: Any, text: str, scales: list[float]):
 )  # fmt: skip
 def test_bad_values_are_quoted(sweep: Any, error: Any, text: str):
     sentence = (
-        f"`values` holds '{text}'; expected numbers from 0 to 3 with a decimal point, such as "
+        f"`values` holds '{text[:60]}'; expected numbers from 0 to 3 with a decimal point, such as "
         "0, 0.5, 1, or ranges start-stop:step, such as 0-2:0.5: correct it."
     )
     with pytest.raises(error) as caught:
         sweep.execute(f"0.5, {text}, 1")
     assert str(caught.value) == sentence
     assert sweep.validate_inputs(values=f"0.5, {text}, 1") == sentence
+
+
+@pytest.mark.parametrize("text", [" ", "0 ", "1 - ", "1", "1.", "0-1:", "\u2003"])
+def test_no_text_takes_long(sweep: Any, text: str):
+    """The server does nothing else while it validates."""
+    start = time.process_time()
+    for length in (2000, 10**6):
+        sweep.validate_inputs(values=(text * length)[: length - 1] + "x")
+    assert time.process_time() - start < 0.5
 
 
 @pytest.mark.parametrize("text", ["", " \n", ",; ,"])

@@ -122,6 +122,17 @@ def test_cancelling_stops_the_node(embed: Any, two_people: Tensor):
 
 
 @pytest.mark.parametrize(
+    "wrong", [{"combine": "foo"}, {"face": "foo"}, {"face_index": "one"}, {"face_index": -1}]
+)
+def test_linked_values_have_the_ranges_of_the_widgets(
+    embed: Any, two_people: Tensor, error: Any, wrong: dict[str, Any]
+):
+    (name,) = wrong
+    with pytest.raises(error, match=f"`{name}` is .*; expected"):
+        embed(two_people, **wrong)
+
+
+@pytest.mark.parametrize(
     ("clip", "found"),
     [
         (SimpleNamespace(config={"hidden_size": 1024}), "clip_vision_model, 1024 wide"),

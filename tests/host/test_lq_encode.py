@@ -1,9 +1,11 @@
 """RestorerID LQ Spatial Encoder: what it gives and what it refuses."""
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from models import load_image
 
 
 class VaeStub:
@@ -61,3 +63,36 @@ def test_lq_encode_refuses(
 ) -> None:  # fmt: skip
     with pytest.raises(error, match=sentence):
         extension.nodes.lq_encode.RestorerIDLQEncode.execute(restorer, vae, image, 64)
+
+
+@pytest.mark.parametrize("wrong", [{"size": float("nan")}, {"size": 8}, {"face_check": "foo"}])
+def test_linked_values_have_the_ranges_of_the_widgets(
+    extension: ModuleType, patching: ModuleType, restorer: Any, error: Any, wrong: dict[str, Any]
+) -> None:
+    (name,) = wrong
+    inputs = {"vae": VaeStub(), "image": torch.rand(1, 64, 64, 3), "size": 64, **wrong}
+    with pytest.raises(error, match=f"`{name}` is .*; expected"):
+        extension.nodes.lq_encode.RestorerIDLQEncode.execute(restorer, **inputs)
+
+
+def test_only_one_large_face_is_restored_unless_told(
+    extension: ModuleType, patching: ModuleType, restorer: Any, error: Any, faces_dir: Path,
+    model_folder: Any,
+) -> None:  # fmt: skip
+    model_folder(faces_dir)
+    node = extension.nodes.lq_encode.RestorerIDLQEncode
+    face, bystander = (load_image(faces_dir / f"samples/{n}-lq1.png") for n in (2, 1))
+    refused = {
+        "`image` .* shows no face;": torch.full((1, 300, 400, 3), 0.5),
+        "`image` .* shows no face larger than ": torch.nn.functional.pad(
+            face, (0, 0, 900, 900, 900, 900), value=0.5
+        ),
+        "`image` .* shows 2 faces ": torch.cat([face, face], 2),
+        "`image` 2 of 2 .* shows no face;": torch.cat([face, torch.zeros_like(face)]),
+    }
+    for photo in (face, bystander):
+        node.execute(restorer, VaeStub(), photo, 512, "one large face")
+    for sentence, photo in refused.items():
+        with pytest.raises(error, match=sentence + ".*`face_check` to off"):
+            node.execute(restorer, VaeStub(), photo, 512, "one large face")
+        node.execute(restorer, VaeStub(), photo, 512, "off")

@@ -92,9 +92,17 @@ def test_an_index_beyond_the_last_says_that_all_is_done(
     )
 
 
-def test_a_negative_index_is_no_photo(photo_folder: Any, album: Path, error: type[Exception]):
-    with pytest.raises(error, match="index -1"):
-        photo_folder.execute(str(album), -1)
+@pytest.mark.parametrize("index", [-1, 0.5, "first"])
+def test_a_linked_index_that_is_none(
+    photo_folder: Any, album: Path, error: type[Exception], index: Any
+):
+    with pytest.raises(error, match=r"`index` is .*; expected"):
+        photo_folder.execute(str(album), index)
+
+
+def test_a_linked_folder_that_is_no_text(photo_folder: Any, error: type[Exception]):
+    with pytest.raises(error, match=r"`folder` is .*; expected a text"):
+        photo_folder.execute(5, 0)
 
 
 def test_a_folder_without_photos_is_named(

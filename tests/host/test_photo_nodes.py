@@ -83,6 +83,51 @@ def test_cancel_is_heard_inside_of_a_photo(
     assert calls == [1]
 
 
+@pytest.mark.parametrize(
+    ("node", "wrong"),
+    [
+        ("crop", {"order": "foo"}), ("crop", {"faces": 3}), ("crop", {"max_faces": -1}),
+        ("crop", {"min_size": "small"}), ("crop", {"size": 10**9}), ("crop", {"size": 255.5}),
+        ("match", {"threshold": float("nan")}), ("match", {"unmatched": "foo"}),
+        ("match", {"faces_per_run": 0}), ("match", {"choices": 3}),
+        ("match", {"choices": " " * 10**6}),
+        ("paste", {"feather": float("nan")}), ("paste", {"feather": 0}),
+        ("paste", {"feather": "soft"}), ("paste", {"color": "foo"}), ("paste", {"grain": 2}),
+    ],
+)  # fmt: skip
+def test_linked_values_have_the_ranges_of_the_widgets(
+    nodes: PhotoNodes, photos: Photos, cropped: Any, error: Any, node: str, wrong: dict[str, Any]
+):
+    """ComfyUI checks what is typed, but not what comes by a link."""
+    (name,) = wrong
+    run = {
+        "crop": lambda: nodes.run_crop([photos.none], **wrong),
+        "match": lambda: nodes.run_match(cropped[1][1:2], nodes.people(photos, "2"), **wrong),
+        "paste": lambda: nodes.run_paste([photos.two], cropped[1][:1], cropped[0][:1], **wrong),
+    }[node]
+    with pytest.raises(error, match=f"`{name}` is .*; expected"):
+        run()
+
+
+@pytest.mark.parametrize("zoom", [1, 2])
+def test_another_photo_of_the_same_size_is_refused(
+    nodes: PhotoNodes, photos: Photos, cropped: Any, error: Any, zoom: int
+):
+    images, crops = cropped[0][:1], cropped[1][:1]
+    own = enlarged(photos.two, zoom)
+    pasted, *_ = nodes.run_paste([own], crops, images)
+    assert pasted[0].shape == own.shape
+    for other in (photos.two.flip(2), photos.two.roll(40, 1), photos.two * 0.7):
+        with pytest.raises(error, match="another photo of the same size"):
+            nodes.run_paste([enlarged(other, zoom)], crops, images)
+
+
+def enlarged(photo: Tensor, zoom: int) -> Tensor:
+    image = photo.movedim(-1, 1)
+    larger = torch.nn.functional.interpolate(image, scale_factor=zoom, mode="bicubic")
+    return larger.movedim(1, -1).clamp(0, 1)
+
+
 @pytest.mark.slow
 def test_choice_of_faces(nodes: PhotoNodes, photos: Photos):
     for changes, taken, line in (

@@ -166,6 +166,29 @@ def test_sigmas_of_another_schedule(
         sample_with(scene.patch(model, restorer), scene.noise, sampler, sigmas, *text)
 
 
+def test_sigmas_in_float64_are_the_same_and_nan_is_refused(
+    extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
+) -> None:
+    sampler, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(4).args
+    text = conditions(scene.text[:1]), conditions(scene.text[1:])
+    patched = scene.patch(model, restorer)
+    results = [
+        sample_with(patched, scene.noise, sampler, given, *text)
+        for given in (sigmas, sigmas.double())
+    ]
+    assert torch.equal(*results)
+    with pytest.raises(error, match="SIGMAS are not consecutive ones"):
+        sample_with(patched, scene.noise, sampler, sigmas * float("nan"), *text)
+
+
+@pytest.mark.parametrize("steps", [1, 1001, 2.5, float("nan"), "many"])
+def test_linked_steps_have_the_range_of_the_widget(
+    extension: ModuleType, patching: ModuleType, error: Any, steps: Any
+) -> None:
+    with pytest.raises(error, match=r"`steps` is .*; expected a whole number from 2 to 1000"):
+        extension.nodes.schedule.RestorerIDSchedule.execute(steps)
+
+
 def test_sigmas_backwards(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
 ) -> None:
