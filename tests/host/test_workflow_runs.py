@@ -92,7 +92,7 @@ def test_group_photo(server: Server):
     """One face is Anna by hand, one is nobody's; the other 27 and all else stay as they are."""
     prompt = small(api_form("restorerid_group_photo"))
     prompt[only(prompt, "RestorerIDFaceCrop")]["inputs"]["faces"] = "1, 5"
-    prompt[only(prompt, "RestorerIDMatchFaces")]["inputs"]["choices"] = "5 = Anna"
+    prompt[only(prompt, "RestorerIDMatchFaces")]["inputs"]["choices"] = "1 = blind\n5 = Anna"
     paste = only(prompt, "RestorerIDFacePaste")
     prompt |= {
         "mask": {"class_type": "MaskToImage", "inputs": {"mask": [paste, 1]},
@@ -109,7 +109,7 @@ def test_group_photo(server: Server):
     assert found[0] == "photo 1 of 1, 3000x2171 px: 29 face(s) found"
     assert found[-1] == "faces 2-4, 6-29: not chosen"
     rows = {line.split()[0]: line for line in run.text("Who is who").splitlines()}
-    assert rows["1"].endswith("restored blind")
+    assert rows["1"].endswith("restored blind (by hand)")
     assert rows["5"].endswith("restored as Anna (by hand)")
     done = "photo 1 of 1: faces 1, 5 pasted; faces 2-4, 6-29 left as they were"
     assert run.text("What was done") == done
