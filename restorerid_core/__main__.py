@@ -23,6 +23,7 @@ from .commands.fetch import add_fetch
 from .commands.prepare import add_prepare
 from .commands.progress import byte_bar, load_torch
 from .commands.restore import add_restore
+from .commands.study import add_study
 from .commands.train import add_train
 from .errors import RestorerIDError
 
@@ -138,7 +139,7 @@ def _report(result: Inspection) -> str:
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     _add_convert, _add_inspect, add_restore, add_degrade, add_evaluate, add_calibrate, add_prepare,
-    add_train, add_fetch, add_doctor, add_demo,
+    add_study, add_train, add_fetch, add_doctor, add_demo,
 )  # fmt: skip
 
 if __name__ == "__main__":
