@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..config import FACE_PROJECTOR, ModelConfig
@@ -21,17 +22,21 @@ from .layout import (
     lora_shapes,
     missing_groups,
 )
-from .tensors import TensorFile, open_tensors
+from .tensors import TensorFile, cast, open_tensors
 
 log = logging.getLogger(__name__)
 
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 FORMAT = "restorerid-adapter"
 FORMAT_VERSION = "1"
 
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """The adapter's weights, on the CPU in the file's dtype, mapped from the file.
+    """The adapter's weights, on the CPU in the file's dtype, and all finite.
+
+    They are in memory, not mapped from the file: the system ends a process that reads a mapped file
+    which another one has truncated.
 
     `adapter` has the keys of `Adapter`, `face_projector` those of `FaceProjector`, and `lora` the
     authors' keys, `model.diffusion_model.….attn{1,2}.to_{q,k,v,out}_lora.{down,up}.weight`.
@@ -55,8 +60,8 @@ def load_adapter(path: str | PathLike[str]) -> AdapterFile:
     path = Path(path)
     file = open_tensors(path)
     config = check(path.name, file)
-    lora = {key: file.tensors[key] for key in lora_shapes(config)}
-    wanted = {key: file.tensors[key] for key in expected_shapes(config) if key not in lora}
+    wanted = {key: _held(path.name, file, key) for key in expected_shapes(config)}
+    lora = {key: wanted.pop(key) for key in lora_shapes(config)}
     return AdapterFile(
         config=config,
         adapter={k: v for k, v in wanted.items() if not k.startswith(FACE_PROJECTOR)},
@@ -92,16 +97,29 @@ def check(name: str, file: TensorFile) -> ModelConfig:
     expected = _expected(name, config)
     _compare(name, shapes, expected)
     for key in expected:
-        if not file.tensors[key].is_floating_point():
+        if file.tensors[key].dtype not in DTYPES:
             raise RestorerIDError(
-                f"The tensor '{key}' of '{name}' holds {file.tensors[key].dtype} instead of"
-                " floating-point weights; convert the authors' RestorerIDFull.ckpt again."
+                f"The tensor '{key}' of '{name}' holds {file.tensors[key].dtype}, which cannot be"
+                " computed with, instead of float16, bfloat16 or float32; convert the authors'"
+                " RestorerIDFull.ckpt again."
             )
     extra = [key for key in shapes if key not in expected and group_of(key) in ADAPTER_GROUPS]
     if extra:
         log.warning("'%s' holds %d tensors that RestorerID has no place for and that are not used,"
                     " such as '%s'.", name, len(extra), extra[0])  # fmt: skip
     return config
+
+
+def check_values(name: str, file: TensorFile, config: ModelConfig) -> None:
+    """Raises RestorerIDError where a weight of the adapter is NaN or infinite."""
+    for key in expected_shapes(config):
+        cast(file.tensors[key], file.tensors[key].dtype, key, name)
+
+
+def _held(name: str, file: TensorFile, key: str) -> Tensor:
+    """A tensor in memory, which `check_values` would let pass."""
+    tensor = file.tensors[key]
+    return cast(tensor, tensor.dtype, key, name, copy=file.mapped)
 
 
 def _config(name: str, shapes: Shapes) -> ModelConfig:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..errors import RestorerIDError
 from ..run_folder import replacing
-from .adapter_file import FORMAT, FORMAT_VERSION, check, load_adapter
+from .adapter_file import FORMAT, FORMAT_VERSION, check
 from .layout import BASE_GROUPS, expected_shapes, group_of, missing_groups
-from .tensors import TensorFile, open_tensors, stream
+from .tensors import TensorFile, cast, open_tensors, stream
 from .writer import Entry, file_order, raw, write_safetensors
 
 SLIM_NAME, SD15_NAME = "restorerid.safetensors", "restorerid_sd15.safetensors"
@@ -61,7 +61,7 @@ def convert(
         if verify:
             for temporary, output in zip(temporaries, outputs, strict=True):
                 _verify(source, temporary, output.entries, tally)
-            load_adapter(temporaries[0])
+            check(SLIM_NAME, open_tensors(temporaries[0]))
     slim, sd15 = outputs
     return slim.path, sd15.path
 
@@ -132,17 +132,7 @@ def _cast(
 ) -> Iterator[tuple[str, Tensor]]:
     """The entries' tensors in file order, each in the dtype it is written in."""
     for key, tensor in stream(source, file_order(entries)):
-        dtype = entries[key].dtype
-        cast = tensor.to(dtype)
-        if dtype.is_floating_point and cast.numel():
-            low, high = cast.aminmax()  # NaN propagates
-            if not (low.isfinite() and high.isfinite()):
-                raise RestorerIDError(
-                    f"The tensor '{key}' of '{source.name}' is not finite in"
-                    f" {str(dtype).removeprefix('torch.')}; use --dtype fp32, or download the file"
-                    " again if that does not help."
-                )
-        yield key, cast
+        yield key, cast(tensor, entries[key].dtype, key, source.name)
         tally.add(entries[key].nbytes)
 
 

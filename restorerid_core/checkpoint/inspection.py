@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..config import RESBLOCKS, UNET, ModelConfig
 from ..errors import RestorerIDError
-from .adapter_file import check
+from .adapter_file import check, check_values
 from .layout import GROUPS, group_of, identify, missing_groups
 from .tensors import TensorFile, open_tensors
 
@@ -79,7 +79,9 @@ def inspect(path: str | PathLike[str]) -> Inspection:
 
 def _judge(name: str, file: TensorFile) -> tuple[ModelConfig | None, str | None]:
     try:
-        return check(name, file), None
+        config = check(name, file)
+        check_values(name, file, config)
+        return config, None
     except RestorerIDError as error:
         return None, str(error)
 

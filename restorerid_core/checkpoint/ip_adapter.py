@@ -1,12 +1,13 @@
 """IP-Adapter-FaceID-Plus for SD-1.5 under the authors' keys, for they trained with it in place."""
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..config import ATTENTIONS, ATTN_BLOCK, FACE_PROJECTOR, UNET, ModelConfig
 from ..errors import RestorerIDError
 from .layout import ID_ATTENTION, LORA, expected_shapes, group_of
-from .tensors import open_tensors
+from .tensors import cast, open_tensors
 
 TAKEN = (ID_ATTENTION, LORA, "face projector")
 ORDER = (*(name for name in ATTENTIONS if not name.startswith("middle")), "middle_block.1")
@@ -14,13 +15,14 @@ ORDER = (*(name for name in ATTENTIONS if not name.startswith("middle")), "middl
 
 
 def load_ip_adapter(path: Path, config: ModelConfig) -> dict[str, Tensor]:
-    """ID attention, LoRA and face projector by the authors' keys, on the CPU in the file's dtype.
+    """ID attention, LoRA and face projector by the authors' keys, float32 on the CPU.
 
     Args:
         path: ip-adapter-faceid-plus_sd15.bin, or its keys as safetensors.
         config: sizes of the adapter that they are for.
     Raises:
-        RestorerIDError: the file cannot be read, or is another IP-Adapter or of other sizes.
+        RestorerIDError: the file cannot be read, is another IP-Adapter or of other sizes, or has
+            a weight that is not finite.
     """
     found = {_key(key): tensor for key, tensor in open_tensors(path).tensors.items()}
     wanted = {k: shape for k, shape in expected_shapes(config).items() if group_of(k) in TAKEN}
@@ -32,7 +34,7 @@ def load_ip_adapter(path: Path, config: ModelConfig) -> dict[str, Tensor]:
                 f"expected shape {tuple(shape)}; give ip-adapter-faceid-plus_sd15.bin, which is "
                 "for SD-1.5 alone."
             )
-    return {key: found[key] for key in wanted}
+    return {key: cast(found[key], torch.float32, key, path.name) for key in wanted}
 
 
 def _key(key: str) -> str:

@@ -64,6 +64,37 @@ def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         yield key, file.tensors[key]
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether it has neither NaN nor infinite values; integers never have."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    low, high = (tensor.float() if tensor.element_size() == 1 else tensor).aminmax()
+    return bool(low.isfinite() and high.isfinite())  # NaN propagates
+
+
+def cast(tensor: Tensor, dtype: torch.dtype, key: str, name: str, copy: bool = False) -> Tensor:
+    """A weight in another dtype; the tensor itself where it has that one, unless a copy is wanted.
+
+    Args:
+        key, name: the tensor's and its file's, for messages.
+    Raises:
+        RestorerIDError: a value is NaN or infinite, or too large for `dtype`.
+    """
+    result = tensor.to(dtype, copy=copy)
+    if is_finite(result):
+        return result
+    short = str(dtype).removeprefix("torch.")
+    if is_finite(tensor):
+        raise RestorerIDError(
+            f"The tensor '{key}' of '{name}' has values that are too large for {short}; use --dtype"
+            " bf16 or fp32."
+        )
+    raise RestorerIDError(
+        f"The tensor '{key}' of '{name}' has NaN or infinite values, as after a damage or a"
+        " training that diverged; get the file anew, or use an earlier one of the training."
+    )
+
+
 def _open_safetensors(path: Path) -> TensorFile:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

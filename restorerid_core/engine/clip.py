@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint.tensors import open_tensors
+from ..checkpoint.tensors import cast, open_tensors
 from ..errors import RestorerIDError
 from .sizes import text_config, vision_config
 
@@ -132,6 +132,6 @@ def _loaded(
                 f"'{name}' does not hold the expected CLIP model: its tensor '{key}' is {shape}, "
                 f"expected shape {tuple(wanted.shape)}; choose the file that the README names."
             )
-        weights[key] = found.to(dtype)
+        weights[key] = cast(found, dtype, key, name)
     model.load_state_dict(weights, assign=True)
     return model.to(device).eval().requires_grad_(False)

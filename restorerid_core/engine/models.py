@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoint.layout import BASE_GROUPS, group_of, missing_groups
-from ..checkpoint.tensors import open_tensors, stream
+from ..checkpoint.tensors import cast, open_tensors, stream
 from ..errors import RestorerIDError
 from .sizes import unet_config, vae_config
 
@@ -32,7 +32,8 @@ def load_sd15(path: Path, dtype: torch.dtype, device: torch.device) -> SD15:
         dtype: of the UNet; the VAE overflows in float16 and then stays in float32.
 
     Raises:
-        RestorerIDError: the file is missing, unreadable, malicious or no SD-1.5.
+        RestorerIDError: the file is missing, unreadable, malicious or no SD-1.5, or a weight is
+            not finite in `dtype`.
     """
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -73,5 +74,6 @@ def _part(
 ) -> Any:  # fmt: skip
     """diffusers' model from the original names, in little more memory than its weights take."""
     keys = [key for key in open_tensors(path).tensors if group_of(key) == group]
-    tensors = {key: tensor.to(dtype) for key, tensor in stream(path, keys)}
+    # Copied, for the system ends a process that reads a mapped file which was truncated.
+    tensors = {key: cast(t, dtype, key, path.name, copy=True) for key, t in stream(path, keys)}
     return from_original(kind, tensors, config(tensors)).to(device)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint.adapter_file import load_adapter
+from ..checkpoint.tensors import cast
 from ..network.face_projector import FaceProjector
 from ..network.fused import FusedAdapter
 from ..network.fusing import fuse
@@ -26,7 +27,7 @@ class Networks:
 
     @classmethod
     def load(cls, path: Path, dtype: torch.dtype, device: torch.device) -> Networks:
-        """Raises RestorerIDError when the file is not RestorerID's."""
+        """Raises RestorerIDError when the file is not RestorerID's or exceeds `dtype`."""
         file = load_adapter(path)
         c = file.config
         weights, constants = fuse(file.adapter, c)
@@ -34,10 +35,9 @@ class Networks:
         projector = FaceProjector(
             c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth, device="meta"
         )
-        _fill(adapter, weights, device, dtype, COMPOSING)
-        _fill(projector, file.face_projector, torch.device("cpu"), torch.float32)
-        # Copied, for otherwise they would keep the whole file mapped.
-        return cls(adapter, projector, {key: tensor.clone() for key, tensor in file.lora.items()})
+        _fill(adapter, weights, path.name, device, dtype, COMPOSING)
+        _fill(projector, file.face_projector, path.name, torch.device("cpu"), torch.float32)
+        return cls(adapter, projector, file.lora)
 
     @torch.inference_mode()
     def project(self, embedding: Tensor, hidden: Tensor) -> Tensor:
@@ -46,12 +46,12 @@ class Networks:
 
 
 def _fill(
-    network: nn.Module, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype,
-    precise: tuple[str, ...] = (),
+    network: nn.Module, weights: dict[str, Tensor], name: str, device: torch.device,
+    dtype: torch.dtype, precise: tuple[str, ...] = (),
 ) -> None:  # fmt: skip
-    """`precise` are prefixes of weights that stay in float32."""
+    """`name` is the file's; `precise` are prefixes of weights that stay in float32."""
     moved = {
-        key: weight.to(device, torch.float32 if key.startswith(precise) else dtype)
+        key: cast(weight, torch.float32 if key.startswith(precise) else dtype, key, name).to(device)
         for key, weight in weights.items()
     }
     network.load_state_dict(moved, assign=True)

@@ -92,8 +92,7 @@ def _loaded(path: Path) -> Weights:
     adapter, projector = Adapter(file.config), _projector(file.config)
     adapter.load_state_dict(file.adapter)
     projector.load_state_dict(file.face_projector)
-    # Copied, for otherwise they would keep the whole file mapped.
-    lora = {key: tensor.to(torch.float32, copy=True) for key, tensor in file.lora.items()}
+    lora = {key: tensor.float() for key, tensor in file.lora.items()}
     return Weights(adapter, projector, lora)
 
 

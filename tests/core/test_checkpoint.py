@@ -1,6 +1,7 @@
 """Loading adapter files: what is accepted, and the sentence for each file that is not."""
 import collections
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -211,10 +212,33 @@ def test_sizes_that_no_network_has(tmp_path: Path, weights: Weights):
     assert "no network has its sizes" in sentence
 
 
-def test_integers_instead_of_weights(tmp_path: Path, weights: Weights):
-    wrong = {**slim(weights), FIR_KEY: slim(weights)[FIR_KEY].to(torch.int8)}
-    sentence = refusal(saved(tmp_path / "int8.safetensors", wrong))
-    assert f"'{FIR_KEY}' of 'int8.safetensors' holds torch.int8" in sentence
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_numbers_that_cannot_be_computed_with(tmp_path: Path, weights: Weights, dtype):
+    wrong = {**slim(weights), FIR_KEY: slim(weights)[FIR_KEY].to(dtype)}
+    sentence = refusal(saved(tmp_path / "small.safetensors", wrong))
+    assert f"'{FIR_KEY}' of 'small.safetensors' holds {dtype}" in sentence
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_value_that_is_not_finite(tmp_path: Path, weights: Weights, value: float):
+    wrong = {**slim(weights), FIR_KEY: slim(weights)[FIR_KEY].clone()}
+    wrong[FIR_KEY].view(-1)[-1] = value
+    path = saved(tmp_path / "diverged.safetensors", wrong)
+    sentence = refusal(path)
+    assert f"'{FIR_KEY}' of 'diverged.safetensors' has NaN or infinite values" in sentence
+    assert inspect(path).problem == sentence
+
+
+def test_a_file_that_changes_in_place_changes_nothing(tmp_path: Path, weights: Weights):
+    """Weights that are mapped from a truncated file would end the process when they are read."""
+    path = saved(tmp_path / "a.safetensors", slim(weights))
+    file = load_adapter(path)
+    with path.open("rb+") as stream:
+        stream.seek(-path.stat().st_size // 2, os.SEEK_END)
+        stream.write(bytes(path.stat().st_size // 2))
+    loaded = {**file.adapter, **file.lora}
+    loaded |= {FACE_PROJECTOR + key: tensor for key, tensor in file.face_projector.items()}
+    assert all(torch.equal(tensor, weights[key]) for key, tensor in loaded.items())
 
 
 def test_a_later_format(tmp_path: Path, weights: Weights):

@@ -149,12 +149,15 @@ def test_too_little_disk(tmp_path: Path, source: Path, monkeypatch: pytest.Monke
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("value", [1e5, float("nan")])
-def test_a_weight_that_fp16_cannot_hold(tmp_path: Path, weights: Weights, value: float):
+@pytest.mark.parametrize(("value", "advice"), [(1e5, "--dtype"), (float("nan"), "anew")])
+def test_a_weight_that_fp16_cannot_hold(
+    tmp_path: Path, weights: Weights, value: float, advice: str
+):
     key = UNET + "out.2.bias"
     torch.save({**weights, key: torch.full((4,), value)}, tmp_path / "full.ckpt")
     sentence = refusal(tmp_path / "full.ckpt", tmp_path / "out")
-    assert f"'{key}' of 'full.ckpt' is not finite in float16; use --dtype fp32" in sentence
+    assert f"'{key}' of 'full.ckpt'" in sentence
+    assert advice in sentence
     assert not list((tmp_path / "out").iterdir())
 
 
