@@ -1,13 +1,25 @@
 """Outlined, labelled faces on a photo."""
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .fonts import drawable
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
+
 Color = tuple[int, int, int]
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+BASELINE = 0.35
+"""Of the size of letters: how far they stand below the middle of their line."""
+MAX_LETTERS = 500
+"""Of a line of text; more cannot be read."""
 TAG_WEIGHT = 4
 """How much worse it is to cover a tag than to cover an outlined area."""
 
@@ -84,21 +96,29 @@ def blend(canvas: Tensor, coverage: np.ndarray, color: Color, left: int, top: in
 def text_coverage(
     text: str, size: int, width: float = math.inf, padded: bool = False
 ) -> np.ndarray:
-    """Coverage (h, w) in [0, 1] of one line of text, shortened to `width` px without padding."""
-    from PIL import Image, ImageDraw, ImageFont
+    """Coverage (h, w) in [0, 1] of one line of text, shortened to `width` px without padding.
 
-    font = ImageFont.load_default(size)
-    shown = text
-    if (length := font.getlength(text)) > width:
-        text = text[: int(len(text) * width / length) + 9]  # even a whole document is cut quickly
-    while len(text) > 1 and font.getlength(shown) > width:
+    Letters that no font has are spelled in others, as `fonts.drawable` does it.
+    """
+    from PIL import Image, ImageDraw
+
+    text = text[:MAX_LETTERS]
+    parts = drawable(text, size)
+    while len(text) > 1 and _length(parts) > width:
         text = text[:-1]
-        shown = text + "..."
+        parts = drawable(text + "...", size)
     pad = size / 3 if padded else 0
-    box = (math.ceil(font.getlength(shown) + 2 * pad), round(1.2 * size + pad / 2))
-    picture = Image.new("L", box)
-    ImageDraw.Draw(picture).text((box[0] / 2, box[1] / 2), shown, 255, font, anchor="mm")
+    picture = Image.new("L", (math.ceil(_length(parts) + 2 * pad), round(1.2 * size + pad / 2)))
+    pen, x = ImageDraw.Draw(picture), pad
+    y = picture.height / 2 + BASELINE * size
+    for part, font in parts:
+        pen.text((x, y), part, 255, font, anchor="ls")
+        x += font.getlength(part)
     return np.asarray(picture, np.float32) / 255
+
+
+def _length(parts: Sequence[tuple[str, FreeTypeFont]]) -> float:
+    return sum(font.getlength(part) for part, font in parts)
 
 
 def _place(

@@ -11,8 +11,6 @@ from ..grid import DARK, MAX_GRID
 WIDEST = 20
 """Of a cell, in letter heights; a longer text ends in dots."""
 RULE = (200, 200, 200)
-DRAWABLE = {"↑": "(high)", "↓": "(low)", "–": "-", "λ": "lambda"}
-"""Pillow's own font lacks these."""
 
 
 def draw_table(header: Sequence[str], rows: Sequence[Sequence[str]], letters: int = 22) -> Tensor:
@@ -32,10 +30,8 @@ def draw_table(header: Sequence[str], rows: Sequence[Sequence[str]], letters: in
             f"the table has {len(rows)} rows and would be {total} px high; expected at most "
             f"{MAX_GRID} px: measure fewer images at a time."
         )
-    drawable = str.maketrans(DRAWABLE)
     cells = [
-        [text_coverage(text.translate(drawable), letters, WIDEST * letters) for text in row]
-        for row in (header, *rows)
+        [text_coverage(text, letters, WIDEST * letters) for text in row] for row in (header, *rows)
     ]
     widths = [max(cell.shape[1] for cell in column) + gap for column in zip(*cells, strict=True)]
     sheet = torch.ones(3, total, sum(widths) + gap)

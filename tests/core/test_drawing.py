@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from restorerid_core.drawing import draw_outlines
+from restorerid_core import fonts
+from restorerid_core.drawing import draw_outlines, text_coverage
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.grid import labelled_grid
 
@@ -37,6 +38,32 @@ def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of what is set, the last two included."""
     y, x = np.nonzero(mask)
     return int(x.min()), int(y.min()), int(x.max()), int(y.max())
+
+
+# Letters
+
+
+def drawn_alike(first: str, second: str) -> bool:
+    return np.array_equal(text_coverage(first, 30), text_coverage(second, 30))
+
+
+@pytest.mark.parametrize("text", ["üß", "Łź", "Дж", "Ελ", "ễđ", "↑↓–λ"])
+def test_letters_outside_of_ascii_are_no_boxes(text: str):
+    """A font shows all that it lacks alike."""
+    assert not drawn_alike(text[0], text[1])
+    for letter in text:
+        assert not drawn_alike(letter, ascii(letter)[1:-1])
+
+
+def test_a_decomposed_name_is_drawn_as_the_composed_one():
+    assert drawn_alike("Mu\u0308ller", "M\u00fcller")
+
+
+def test_what_no_font_has_is_spelled(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fonts, "_font_with", fonts._font_with.__wrapped__)
+    monkeypatch.setattr(fonts, "SYSTEM", ())
+    assert drawn_alike("李 1", r"\u674e 1")
+    assert drawn_alike("Ａnna", "Anna")  # of full width
 
 
 # Outlines
