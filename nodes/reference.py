@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.faces.names import tidy_name
 from ..restorerid_core.faces.people import MIN_SIDE
 from ..restorerid_core.faces.person import Person, merge_people
 from ..restorerid_core.images import check_image, to_rgb
@@ -38,7 +39,8 @@ class RestorerIDReference(io.ComfyNode):
                     "name",
                     default="",
                     tooltip="Who it is. Empty: 'person 1', 'person 2' and so on. A list with one "
-                    "name for each image of a list makes several people; equal names are one.",
+                    "name for each image of a list makes several people; equal names are one, in "
+                    "upper or lower case.",
                 ),
                 *face_choice_inputs(),
                 references_input(),
@@ -106,13 +108,13 @@ def each(values: list[T], images: list[Tensor], name: str) -> list[T]:
 
 
 def fill_names(names: list[str], taken: set[str]) -> list[str]:
-    """Names without spaces around them, and 'person N' in place of empty ones.
+    """Names as `merge_people` has them, and 'person N' in place of empty ones.
 
     N counts on from 1, passing over names in the list and in `taken`.
     """
-    stripped = [name.strip() for name in names]
-    free = _free_names(taken.union(stripped))
-    return [name or next(free) for name in stripped]
+    tidy = [tidy_name(name) for name in names]
+    free = _free_names(taken.union(tidy))
+    return [name or next(free) for name in tidy]
 
 
 def _free_names(taken: set[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from ..errors import RestorerIDError
-from ..evaluation.table import to_markdown
+from ..evaluation.table import csv_text, to_markdown
 from ..run_folder import claim, replacing, write_json, write_text
 from ..training.data.cleaning import REASONS
 from ..training.data.faces import INDEX, UNCONDITIONAL, PreparedFace
@@ -130,5 +130,5 @@ def _percent(part: int, whole: int) -> str:
 
 def _csv(lines: Sequence[Sequence[object]]) -> str:
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(lines)
+    csv.writer(file, lineterminator="\n").writerows(map(csv_text, line) for line in lines)
     return file.getvalue()

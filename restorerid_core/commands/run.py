@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from ..engine.photos import PhotoRestorer, PhotoResult
 from ..errors import RestorerIDError
+from ..evaluation.table import markdown_text, to_markdown
+from ..faces.people import readable
 from ..grid import labelled_grid
 from ..photo_files import read_photo, save
 from ..run_folder import Basis, claimed, write_text
@@ -67,13 +69,13 @@ def write_report(job: Job, photo: Tensor, result: PhotoResult) -> None:
     picture, table = report_files(job)
     picture.parent.mkdir(exist_ok=True)
     save(labelled_grid([photo, result.image], ["before", "after"], cell=1024), picture)
-    lines = ["| face | restored as | cosine | MUSIQ | ID-scale |", "|" + " --- |" * 5]
+    rows = []
     for face in result.faces:
         numbers = (face.cosine, face.musiq, face.scale)
         cells = ["-" if number is None else f"{number:.3g}" for number in numbers]
-        lines.append(f"| {' | '.join([str(face.number), face.result, *cells])} |")
-    text = f"# {job.photo.name}\n\n" + "\n".join(lines) + "\n"
-    write_text(table, text)
+        rows.append([str(face.number), face.result, *cells])
+    lines = to_markdown(["face", "restored as", "cosine", "MUSIQ", "ID-scale"], rows, 3)
+    write_text(table, f"# {markdown_text(readable(job.photo.name))}\n\n{lines}")
 
 
 def _advance(bar: tqdm[Any], done: int, total: int) -> None:

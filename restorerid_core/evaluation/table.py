@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,22 @@ def to_markdown(
 ) -> str:
     """The last columns, `numbers` of them, to the right."""
     words = len(header) - numbers
-    lines = [header, ["---"] * words + ["---:"] * numbers, *cells]
+    rows = [list(map(markdown_text, row)) for row in (header, *cells)]
+    lines = [rows[0], ["---"] * words + ["---:"] * numbers, *rows[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def markdown_text(text: str) -> str:
+    """Text for one line of Markdown, such as a file's name, that cannot be taken for its signs."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", text)
+
+
+def csv_text(cell: object) -> object:
+    """A cell that no spreadsheet runs: an apostrophe before text that it would take for a formula.
+    """
+    formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if formula else cell
 
 
 def to_latex(rows: Sequence[Row]) -> str:
@@ -136,7 +151,8 @@ def to_csv(rows: Sequence[Row]) -> str:
     for row in rows:
         for name, mean in row.means.items():
             width = mean.half_width if math.isfinite(mean.half_width) else ""
-            writer.writerow([row.degradation, row.method, name, mean.value, width, mean.pictures])
+            words = map(csv_text, (row.degradation, row.method, name))
+            writer.writerow([*words, mean.value, width, mean.pictures])
     return file.getvalue()
 
 

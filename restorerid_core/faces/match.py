@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
 from ..ranges import SHOWN
+from .names import BLIND, LEAVE, name_key
 
 if TYPE_CHECKING:
     import numpy as np
 
     from .crop import CropFace
 
-BLIND, LEAVE = "blind", "leave"
-"""What a manual choice may say instead of a name: restore without a reference, or do not touch."""
 Choices = Mapping[tuple[int | None, int], str]
 """(photo from 1, or None for every photo; face) to a person's name, `BLIND` or `LEAVE`."""
 _FACE = re.compile(r"(?:(\d{1,9}) ?/ ?)?(\d{1,9})")
@@ -81,32 +80,32 @@ def parse_choices(text: str, names: Sequence[str]) -> Choices:
     """Manual choices, one a line: `3 = Anna`, `4 = blind`, `5 = leave`, `2/3 = Anna` for photo 2.
 
     Raises:
-        RestorerIDError: a line is not of this form, or names nobody.
+        RestorerIDError: a line is not of this form or names nobody, or two contradict each other.
     """
-    if reserved := [name for name in names if name.casefold() in (BLIND, LEAVE)]:
-        raise RestorerIDError(
-            f"a person of the references is called '{reserved[0]}', but in `choices` this word "
-            "tells what to do with a face; give the person another name."
-        )
-    folded = {name.casefold(): name for name in (BLIND, LEAVE, *names)}
-    choices = {}
+    known = {name_key(name): name for name in (*names, BLIND, LEAVE)}
+    choices: dict[tuple[int | None, int], str] = {}
     for line in filter(str.strip, text.splitlines()):
         # Without `\s*` in the expressions, for which a line of blanks would take minutes.
         left, *name = (part.strip() for part in re.split("[=:]", line, maxsplit=1))
-        face = _FACE.fullmatch(" ".join(left.split()))
-        if not face or not any(name):
+        parsed = _FACE.fullmatch(" ".join(left.split()))
+        if not parsed or not any(name):
             raise RestorerIDError(
                 f"`choices` has the line '{line.strip():.{SHOWN}}'; expected a face's number and a "
                 "name, such as '3 = Anna', '3 = blind' or '3 = leave'."
             )
-        (photo, number), name = face.groups(), name[0]
-        result = name if name in names else folded.get(name.casefold())
+        (photo, number), name = parsed.groups(), name[0]
+        result = known.get(name_key(name))
         if result is None:
             raise RestorerIDError(
                 f"`choices` names '{name:.{SHOWN}}', who is not among the references "
                 f"({', '.join(names)}); use one of these names, {BLIND} or {LEAVE}."
             )
-        choices[int(photo) if photo else None, int(number)] = result
+        face = (int(photo) if photo else None, int(number))
+        if choices.setdefault(face, result) != result:
+            raise RestorerIDError(
+                f"`choices` has face {face[1]} twice, as '{choices[face]}' and as '{result}'; "
+                "expected one line for a face: remove one of them."
+            )
     return choices
 
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from ..errors import RestorerIDError
 from .choose import RULES
+from .names import BLIND, LEAVE, name_key, tidy_name
+
+UNNAMED = "unnamed"
+"""Who has a name of blanks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +31,23 @@ class Person:
 def merge_people(people: Iterable[Person]) -> tuple[Person, ...]:
     """One entry a name, in the order of their first appearance: photos of one name belong together.
 
-    The rule for choosing a face is that of the name's first entry.
+    Anna, anna and ANNA are one name (`name_key`), written as where it first appears, without blanks
+    around it. The rule for choosing a face is that of the name's first entry.
+
+    Raises:
+        RestorerIDError: somebody is called `BLIND` or `LEAVE`.
     """
     merged: dict[str, Person] = {}
     for person in people:
-        known = merged.get(person.name)
+        key = name_key(person.name)
+        if key in (BLIND, LEAVE):
+            raise RestorerIDError(
+                f"a person of the references is called '{person.name}', but this word tells what "
+                "to do with a face; expected any other name: rename the person, or the file or "
+                "folder that is called so."
+            )
+        known = merged.get(key)
+        name = known.name if known else tidy_name(person.name) or UNNAMED
         photos = (known.photos if known else ()) + person.photos
-        merged[person.name] = replace(known or person, photos=photos)
+        merged[key] = replace(known or person, name=name, photos=photos)
     return tuple(merged.values())

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import torch
 from made_faces import crop_face
 
 from restorerid_core.errors import RestorerIDError
@@ -17,6 +18,7 @@ from restorerid_core.faces.match import (
     match_table,
     parse_choices,
 )
+from restorerid_core.faces.person import Person, merge_people
 
 PEOPLE = ("1", "2", "4", "6", "8", "11")
 
@@ -140,12 +142,37 @@ def test_no_choices_take_long(line: str):
 
 
 def test_choices_are_read():
-    text = "\n 3 = anna \n\n4: BLIND\n5=leave\n2/3 = Bob van Dyk\n 1 / 12 = Bob van Dyk\n3=leave"
+    text = "\n 3 = anna \n\n4: BLIND\n5=leave\n2/3 = Bob van Dyk\n 1 / 12 = Bob van Dyk\n3=Anna"
     assert parse_choices(text, ["Anna", "Bob van Dyk"]) == {
-        (None, 3): LEAVE, (None, 4): BLIND, (None, 5): LEAVE, (2, 3): "Bob van Dyk",
+        (None, 3): "Anna", (None, 4): BLIND, (None, 5): LEAVE, (2, 3): "Bob van Dyk",
         (1, 12): "Bob van Dyk",
     }  # fmt: skip
     assert parse_choices(" \n", ["Anna"]) == {}
+
+
+@pytest.mark.parametrize("name", ["Mu\u0308ller", " M\u00fcller ", "m\u00dcller", "Mu\u0308ller\n"])
+@pytest.mark.parametrize("typed", ["Mu\u0308ller", "M\u00fcller", "M\u00dcLLER"])
+def test_spellings_of_one_name_are_one_person(name: str, typed: str):
+    """Decomposed, as Macs name files, with blanks, in upper or lower case."""
+    photos = (torch.zeros(40, 40, 3),)
+    (person,) = merge_people([Person(name, photos), Person("M\u00fcller", photos)])
+    assert len(person.photos) == 2
+    assert parse_choices(f"3 = {typed}", [person.name]) == {(None, 3): person.name}
+    assert person.name == person.name.strip()
+
+
+@pytest.mark.parametrize("name", ["leave", "Blind "])
+def test_nobody_is_called_as_a_command(name: str):
+    with pytest.raises(RestorerIDError, match=f"called '{name}'.*rename"):
+        merge_people([Person(name, ())])
+
+
+def test_two_choices_for_one_face_are_refused():
+    for other in ("leave", "Bob"):
+        with pytest.raises(RestorerIDError, match=f"face 3 twice.*'Anna'.*'{other}'"):
+            parse_choices(f"3 = Anna\n03 = {other}", ["Anna", "Bob"])
+    same = parse_choices("3 = Anna\n2/3 = Bob\n3 = anna", ["Anna", "Bob"])
+    assert same == {(None, 3): "Anna", (2, 3): "Bob"}
 
 
 def test_names_may_hold_signs_of_the_syntax():
@@ -214,15 +241,3 @@ def test_each_degraded_face_is_matched_to_its_own_reference(analyzer, read_photo
     assert results(found) == ["1", "2", "4", None, "8", "11"]
     together = match_faces(degraded, references, 0.15, [0] * len(PEOPLE))
     assert results(together) == list(PEOPLE), "each person once makes up for the sixth"
-
-
-@pytest.mark.parametrize("name", ["blind", "Leave"])
-def test_a_person_may_not_be_called_like_a_command(name: str):
-    with pytest.raises(RestorerIDError, match="give the person another name"):
-        parse_choices("", ["Anna", name])
-
-
-def test_names_that_differ_in_case_alone_are_told_apart():
-    assert parse_choices("1 = anna\n2 = Anna\n3 = BLIND", ["anna", "Anna"]) == {
-        (None, 1): "anna", (None, 2): "Anna", (None, 3): "blind",
-    }  # fmt: skip

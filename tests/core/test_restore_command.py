@@ -21,8 +21,8 @@ from torch import Tensor
 from restorerid_core.__main__ import main
 from restorerid_core.commands.basis import DIGESTS, restoration_basis
 from restorerid_core.commands.opening import read_references
-from restorerid_core.commands.restore import add_restore, plan, to_do
-from restorerid_core.commands.run import restore_all
+from restorerid_core.commands.restore import Job, add_restore, plan, to_do
+from restorerid_core.commands.run import restore_all, write_report
 from restorerid_core.engine.locate import Models, find_models
 from restorerid_core.engine.photos import FaceResult, PhotoResult
 from restorerid_core.errors import RestorerIDError
@@ -175,6 +175,17 @@ def test_plan_refuses_what_would_be_overwritten_or_empty(tmp_path: Path):
         plan([tmp_path / "one", tmp_path / "two"], Path("out"))
 
 
+def test_names_in_a_report_are_no_markdown(tmp_path: Path):
+    photo, person = tmp_path / "<b>a\n# x.png", "<script>|Anna"
+    image = torch.zeros(3, 40, 40)
+    face = FaceResult(1, person, 0.5, None, None, None)
+    write_report(Job(photo, tmp_path / "a.png"), image, PhotoResult(image, (face,)))
+    lines = (tmp_path / "report" / "a.md").read_text().splitlines()
+    assert lines[0] == "# &lt;b&gt;a # x.png"
+    assert [line.count("|") - line.count(r"\|") for line in lines[2:]] == [6, 6, 6]
+    assert "<" not in "".join(lines)
+
+
 @pytest.mark.parametrize("command", ["restore", "degrade"])
 def test_photos_are_never_written_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
@@ -319,7 +330,7 @@ def test_references_are_named(tmp_path: Path):
         Image.new("RGB", (40, 50)).save(tmp_path / name)
     people = read_references([f"Anna={tmp_path / 'anna'}", str(tmp_path)])
     found = {person.name: len(person.photos) for person in people}
-    assert found == {"Anna": 2, "Ben": 1, "anna": 2}
+    assert found == {"Anna": 4, "Ben": 1}  # upper or lower case is one name
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(RestorerIDError, match=r"shows nobody .*broken\.jpg"):
         read_references([f"Anna={tmp_path / 'broken.jpg'}"])

@@ -1,15 +1,19 @@
 """Tables: means with their intervals, and what is written comes back."""
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from restorerid_core.commands.prepare_report import to_people_csv, to_photos_csv
+from restorerid_core.commands.prepare_run import Record
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.evaluation.meter import METRICS
 from restorerid_core.evaluation.table import (
     Mean,
     Row,
+    csv_text,
     image_texts,
     read_csv,
     texts,
@@ -18,6 +22,7 @@ from restorerid_core.evaluation.table import (
     to_markdown,
 )
 from restorerid_core.evaluation.table_picture import draw_table
+from restorerid_core.training.data.sources import Group
 
 SCORES = [
     {"PSNR": 20.0, "SSIM": 0.5, "LMSE": None, "ID": 0.1},
@@ -55,6 +60,24 @@ def test_markdown_has_a_cell_for_each_column():
     lines = to_markdown(*texts(ROWS)).splitlines()
     assert {line.count("|") for line in lines} == {len(METRICS) + 3}
     assert lines[1].startswith("| --- | --- | ---: |")
+
+
+@pytest.mark.parametrize("name", ["a|b", "<img src=x>", "[x](https://example.org)", "a\nb", "*a*"])
+def test_names_are_no_markdown(name: str):
+    lines = to_markdown(["method", "PSNR"], [[name, "1"]], 1).splitlines()
+    assert len(lines) == 3
+    assert len(re.findall(r"(?<!\\)\|", lines[2])) == 3
+    assert not re.search(r"<|(?<!\\)[\[*]", lines[2])
+
+
+def test_names_are_no_formulas_of_a_spreadsheet():
+    assert csv_text('=HYPERLINK("https://example.org")') == '\'=HYPERLINK("https://example.org")'
+    assert [csv_text(cell) for cell in ("Anna", "", -1.5, None)] == ["Anna", "", -1.5, None]
+    row = Row("@light", "+mine", {"PSNR": Mean(-1.0, 0.5, 2)})
+    assert to_csv([row]).splitlines()[1] == "'@light,'+mine,PSNR,-1.0,0.5,2"
+    photos = {Group("=1", "=1", ()): [Record("/photos/a.png", detail="-x")]}
+    assert to_people_csv(photos).splitlines()[1].startswith("'=1,1,0")
+    assert "'=1,/photos/a.png" in to_photos_csv(photos)
 
 
 def test_single_images_and_their_mean():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import RestorerIDError
+from ...faces.names import name_key
 from ...photo_files import list_folders, list_photos, warn_of_others
 
 SINGLES = 100
@@ -113,10 +114,10 @@ def _check(groups: Sequence[Group], inputs: Sequence[Path]) -> None:
                 f"'{name}' cannot be the name of a folder, which each person gets; expected a name "
                 'that does not begin with a dot and has none of / \\ : * ? " < > |: rename it.'
             )
-        # Some file systems take names that differ in case for one.
-        if name.casefold() in seen:
+        # Some file systems take names that differ in case or composition for one.
+        if name_key(name) in seen:
             raise RestorerIDError(
                 f"'{name}' comes twice; expected a name for each person and folder: rename one, or "
                 "prepare them into different folders."
             )
-        seen.add(name.casefold())
+        seen.add(name_key(name))
