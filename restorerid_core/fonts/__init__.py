@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -82,4 +82,5 @@ def _open(path: str, size: float) -> FreeTypeFont:
 
 def _has(path: str, letter: str) -> bool:
     font = _open(path, 16)
-    return bytes(font.getmask(letter)) != bytes(font.getmask(NOWHERE))
+    masks: list[Any] = [font.getmask(sign) for sign in (letter, NOWHERE)]
+    return bytes(masks[0]) != bytes(masks[1])
