@@ -111,6 +111,11 @@ def sha256_of(path: Path) -> str:
     return found.hexdigest()
 
 
+def digest_of(value: object) -> str:
+    """The same for the values that read the same, where these are too long to keep."""
+    return hashlib.sha256(repr(value).encode()).hexdigest()
+
+
 class Digests:
     """`sha256_of` files; that of a large one is kept, for the gigabytes of weights are read once.
 

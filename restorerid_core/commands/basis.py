@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +9,11 @@ from typing import Any
 
 from .. import id_scale
 from ..engine.locate import MUSIQ, Models, find_file, model_roots
+from ..evaluation.lpips import lpips_weights
+from ..evaluation.meter import Meter
+from ..faces.packs import FacePack, find_pack
 from ..id_scale_preset import IDScalePreset, read_preset
-from ..run_folder import Digests
+from ..run_folder import Digests, digest_of
 from .devices import open_device
 from .opening import choose_dtype, reference_sources
 from .options import engine_settings
@@ -57,11 +58,14 @@ def engine_basis(args: argparse.Namespace, models: Models, digests: Digests) -> 
 
 def weight_files(models: Models) -> dict[str, Path]:
     """Every file of `models` by what it is."""
-    faces = {f"face {name}": path for name, path in vars(models.faces).items()}
     return {
         "adapter": models.adapter, "base": models.base, "CLIP vision": models.clip_vision,
-        **{name: path for name, path in faces.items() if isinstance(path, Path)},
+        **face_files(models.faces),
     }  # fmt: skip
+
+
+def face_files(pack: FacePack) -> dict[str, Path]:
+    return {"face detector": pack.detector, "face recogniser": pack.recognizer}
 
 
 def scale_basis(args: argparse.Namespace, digests: Digests) -> dict[str, Any]:
@@ -71,10 +75,14 @@ def scale_basis(args: argparse.Namespace, digests: Digests) -> dict[str, Any]:
         RestorerIDError: one of the two cannot be used.
     """
     formula = read_preset(args.id_scale_preset) if args.id_scale_preset else IDScalePreset()
-    roots = model_roots(args.models)
+    return {**asdict(formula), **musiq_basis(model_roots(args.models), digests)}
+
+
+def musiq_basis(roots: Sequence[Path], digests: Digests) -> dict[str, Any]:
+    """Raises RestorerIDError where there is no MUSIQ and it cannot be downloaded."""
     # Otherwise by pyiqa, which takes seconds to import.
     weights = find_file(roots, MUSIQ) or id_scale.musiq_weights([r / MUSIQ[0] for r in roots])
-    return {**asdict(formula), "MUSIQ": digests.of(weights)}
+    return {"MUSIQ": digests.of(weights)}
 
 
 def reference_files(references: Sequence[str]) -> list[Path]:
@@ -89,4 +97,19 @@ def reference_basis(references: Sequence[str], digests: Digests) -> str:
         [split_reference(reference)[0] or path.name, [digests.of(file) for file in files]]
         for reference in references for path, files in reference_sources(reference)
     ]  # fmt: skip
-    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+    return digest_of(shown)
+
+
+def metric_basis(args: argparse.Namespace, meter: Meter, digests: Digests) -> dict[str, Any]:
+    """The weights of the metrics that `meter` has."""
+    roots = model_roots(args.models)
+    found: dict[str, Any] = {}
+    if meter.lpips is not None:
+        weights = lpips_weights([root / "lpips" for root in roots])
+        found["LPIPS"] = digest_of([digests.of(path) for path in weights])
+    if meter.musiq is not None:
+        found |= musiq_basis(roots, digests)
+    if meter.analyzer is not None:
+        pack = find_pack([root / "insightface" for root in roots])
+        found |= {name: digests.of(path) for name, path in face_files(pack).items()}
+    return found

@@ -7,9 +7,8 @@ from itertools import pairwise
 
 from ..errors import RestorerIDError
 from ..id_scale import parse_scales
-from ..run_folder import keep_settings
-from .evaluate import open_restorations
-from .options import add_people_options, check_engine_options, engine_settings
+from .evaluate import open_restorations, open_run
+from .options import add_people_options, check_engine_options
 from .progress import load_torch
 
 
@@ -35,8 +34,7 @@ def calibrate(args: argparse.Namespace) -> int:
     from accelerate import PartialState
 
     from ..evaluation.identities import find_identities
-    from .calibration_run import CalibrationRun
-    from .evaluation_run import EvaluationRun
+    from .calibration_run import SWEEP, CalibrationRun
     from .opening import open_meter_of
     from .run import share
 
@@ -45,16 +43,17 @@ def calibrate(args: argparse.Namespace) -> int:
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
-    keep_settings(args.output, engine_settings(args), state.is_main_process, True)
-    meter = open_meter_of(args, lpips=False)
+    pictures = open_run(args, [SWEEP], people)
+    run = CalibrationRun(pictures, scales)
+    if not args.overwrite:
+        run.check(mine)
+    meter = pictures.meter = open_meter_of(args, lpips=False)
     if meter.musiq is None or meter.analyzer is None:
         raise RestorerIDError(
             "calibrate needs MUSIQ and the face models, and one of them is not here: see above for "
             "where to get it."
         )
-    pictures = EvaluationRun(args.output, args.size, args.seed, meter, args.degradations)
     pictures.degrade(mine)
-    run = CalibrationRun(pictures, scales)
     run.sweep(mine, lambda: open_restorations(args, mine))
     for failure in pictures.failures:
         print(f"restorerid: {failure}", file=sys.stderr)

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -18,10 +19,12 @@ from ..evaluation.likeness import likeness
 from ..evaluation.methods import Configuration
 from ..id_scale import musiq_scores
 from ..id_scale_preset import FORMAT
-from ..run_folder import read_json, replacing, write_json
+from ..run_folder import claimed, difference, read_json, refuse, replacing, write_json
 from .evaluation_run import INPUT, EvaluationRun, restore
 
 PRESET, PLOT = "id-scale.json", "curves.png"
+SWEEP = Configuration("sweep", "sweep")
+"""What is measured at every ID-scale."""
 
 
 @dataclass
@@ -34,6 +37,24 @@ class CalibrationRun:
     def curve_file(self, degradation: str, person: Identity) -> Path:
         return self.pictures.output / degradation / "curves" / f"{person.name}.json"
 
+    def check(self, people: Sequence[Identity]) -> None:
+        """Raises RestorerIDError where a picture or curve is of anything else than it would be."""
+        self.pictures.check([], people)
+        stale = {}
+        for name in self.pictures.degradations:
+            for person in people:
+                path = self.curve_file(name, person)
+                if curve := read_json(path):
+                    basis = self.pictures.basis(name, SWEEP, person)
+                    stale[path] = difference(curve.get("basis"), basis)
+        refuse(self.pictures.output, {path: text for path, text in stale.items() if text})
+
+    def read(self, degradation: str, person: Identity) -> dict[str, Any]:
+        """A curve of what it would be made of now; empty where there is none."""
+        curve = read_json(self.curve_file(degradation, person)) or {}
+        basis = self.pictures.basis(degradation, SWEEP, person)
+        return {} if difference(curve.get("basis"), basis) else curve
+
     def sweep(self, people: Sequence[Identity], networks: Callable[[], PhotoRestorer]) -> None:
         """Restores every degraded picture at every scale; each result is noted at once."""
         todo = [
@@ -41,7 +62,8 @@ class CalibrationRun:
             if self.pictures.picture(name, INPUT, person).exists() and self._lacking(name, person)
         ]  # fmt: skip
         opened = networks() if todo else None
-        for name, person in tqdm(todo, desc="sweep", unit="picture"):
+        mine = claimed(todo, lambda item: self.curve_file(*item))
+        for name, person in tqdm(mine, "sweep", len(todo), unit="picture"):
             if opened is not None:
                 with self.pictures.noted(name, INPUT, person):
                     self._sweep_one(opened, name, person)
@@ -52,10 +74,11 @@ class CalibrationRun:
         if meter.analyzer is None or original.face is None:
             raise RestorerIDError(f"{person.original} shows no face; expected a portrait.")
         degraded = self.pictures.read(name, INPUT, person)
-        curve = read_json(path) or {"musiq": self._quality(degraded), "identity": {}}
+        basis = self.pictures.basis(name, SWEEP, person)
+        curve = self.read(name, person)
+        curve = curve or {"basis": basis, "musiq": self._quality(degraded), "identity": {}}
         for scale in tqdm(self._lacking(name, person), desc=person.name, leave=False):
-            method = Configuration("sweep", "sweep", scale=scale)
-            image = restore(opened, method, degraded, person.name, meter)
+            image = restore(opened, replace(SWEEP, scale=scale), degraded, person.name, meter)
             _, curve["identity"][f"{scale:g}"] = likeness(meter.analyzer, image, original.face)
             write_json(path, curve)
 
@@ -65,13 +88,13 @@ class CalibrationRun:
         return musiq_scores(meter.musiq, image[None], meter.device)[0]
 
     def _lacking(self, degradation: str, person: Identity) -> list[float]:
-        curve = read_json(self.curve_file(degradation, person)) or {"identity": {}}
-        return [scale for scale in self.scales if f"{scale:g}" not in curve["identity"]]
+        known = self.read(degradation, person).get("identity", {})
+        return [scale for scale in self.scales if f"{scale:g}" not in known]
 
     def curves(self, people: Sequence[Identity]) -> Curves:
         """Of all pictures that are done."""
         found = [
-            read_json(self.curve_file(name, person))
+            self.read(name, person)
             for name in self.pictures.degradations for person in people
             if not self._lacking(name, person)
         ]  # fmt: skip

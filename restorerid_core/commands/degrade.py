@@ -13,7 +13,7 @@ from zlib import crc32
 from .. import ranges
 from ..degradation.config import PRESETS
 from ..errors import RestorerIDError
-from ..run_folder import Basis, check_not_read, sha256_of
+from ..run_folder import Basis, check_not_read, digest_of, sha256_of
 from .arguments import number
 from .devices import device_name, open_device
 from .progress import load_torch
@@ -67,8 +67,9 @@ def degrade(args: argparse.Namespace) -> int:
     if args.curves:
         check_not_read([job.output for job in jobs], [args.curves])
     basis = {
-        "preset": args.preset, "size": args.size, "seed": args.seed, "device": device.type,
+        "preset": args.preset, "ranges": digest_of(PRESETS[args.preset]),
         "curves": sha256_of(args.curves) if args.curves else None,
+        "size": args.size, "seed": args.seed, "device": device.type,
     }  # fmt: skip
     waiting = to_do(jobs, basis, args.overwrite)
     args.output.mkdir(parents=True, exist_ok=True)

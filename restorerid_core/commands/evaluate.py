@@ -5,19 +5,22 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import ranges
-from ..evaluation.methods import METHODS, Method, needs_musiq, parse_method
-from ..run_folder import keep_settings
+from ..errors import RestorerIDError
+from ..evaluation.methods import METHODS, Configuration, Method, needs_musiq, parse_method
+from ..run_folder import Digests, check_not_read
 from .arguments import number
-from .options import add_people_options, check_engine_options, engine_settings
+from .options import add_people_options, check_engine_options
 from .progress import load_torch
 
 if TYPE_CHECKING:
     from ..engine.photos import PhotoRestorer
     from ..evaluation.identities import Identity
+    from .evaluation_run import EvaluationRun
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,8 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "another photo `ref` (any image format). Each portrait is degraded, restored in several "
         "ways with the other photo as reference, and measured. OUT gets table.md, table.csv, "
         "table.tex, pictures in grids, and everything they were made from. What is in OUT is not "
-        "made again, so a run that was stopped goes on. Exit status: 0 all is done, 1 something "
+        "made again, so a run that was stopped goes on; pictures of other photos, settings or "
+        "weights are refused. Exit status: 0 all is done, 1 something "
         "failed (it is named), 130 interrupted.",
     )
     add_people_options(parser, ["light", "heavy"])
@@ -53,8 +57,8 @@ def evaluate(args: argparse.Namespace) -> int:
     from accelerate import PartialState
 
     from ..evaluation.identities import find_identities
+    from .basis import metric_basis
     from .evaluation_report import write_report
-    from .evaluation_run import EvaluationRun
     from .opening import open_meter_of
     from .run import share
 
@@ -63,10 +67,12 @@ def evaluate(args: argparse.Namespace) -> int:
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
-    keep_settings(args.output, engine_settings(args), state.is_main_process, True)
-    meter = open_meter_of(args)
-    run = EvaluationRun(args.output, args.size, args.seed, meter, args.degradations)
-    methods = usable_methods(methods, meter.musiq is not None)
+    run = open_run(args, methods, people, args.beside)
+    if not args.overwrite:
+        run.check([m for m in methods if run.scale or not needs_musiq(m)], mine)
+    run.meter = open_meter_of(args)
+    run.metrics = metric_basis(args, run.meter, run.digests)
+    methods = usable_methods(methods, run.meter.musiq is not None)
     run.degrade(mine)
     run.restore(methods, mine, lambda: open_restorations(args, mine))
     run.measure(methods, mine)
@@ -76,6 +82,39 @@ def evaluate(args: argparse.Namespace) -> int:
     if state.is_main_process:
         print(write_report(run, methods, people, args.beside, args.grid_rows), end="")
     return 1 if run.failures else 0
+
+
+def open_run(
+    args: argparse.Namespace, methods: Sequence[Method], people: Sequence[Identity],
+    read: Sequence[Path] = (),
+) -> EvaluationRun:  # fmt: skip
+    """The run in OUT, still without a meter.
+
+    Args:
+        read: files that are read beside people's photos and weights.
+    Raises:
+        RestorerIDError: weights are missing, or a file that is read would be written.
+    """
+    from ..engine.locate import find_models, model_roots
+    from ..evaluation.meter import Meter
+    from .basis import DIGESTS, engine_basis, scale_basis, weight_files
+    from .evaluation_run import EvaluationRun
+
+    digests = Digests(args.output / DIGESTS)
+    run = EvaluationRun(
+        args.output, args.size, args.seed, Meter(), args.degradations, digests=digests
+    )
+    preset = [args.id_scale_preset] if args.id_scale_preset else []
+    read = [*read, *preset, *(path for p in people for path in (p.original, p.reference))]
+    if any(isinstance(method, Configuration) for method in methods):
+        models = find_models(model_roots(args.models))
+        read += weight_files(models).values()
+        run.engine = engine_basis(args, models, digests)
+    if any(map(needs_musiq, methods)):
+        with suppress(RestorerIDError):  # opening the meter tells it
+            run.scale = scale_basis(args, digests)
+    check_not_read(run.files_written(methods, people), read)
+    return run
 
 
 def usable_methods(methods: Sequence[Method], has_musiq: bool) -> list[Method]:

@@ -11,7 +11,7 @@ from ..evaluation.table import Row, fixed, read_csv, texts, to_csv, to_latex, to
 from ..grid import labelled_grid
 from ..photo_files import read_photo, save
 from ..run_folder import write_text
-from .evaluation_run import EvaluationRun
+from .evaluation_run import GRID, TABLES, EvaluationRun
 
 PUBLISHED = Path(__file__).parents[1] / "evaluation" / "published.csv"
 """What is known of the paper's tables."""
@@ -38,9 +38,9 @@ def write_report(
         row for name in run.degradations for row in (*rows, *others) if row.degradation == name
     ]
     markdown = to_markdown(*texts(rows))
-    write_text(run.output / "table.md", f"{markdown}\n{FOOTNOTE}")
-    write_text(run.output / "table.csv", to_csv(rows))
-    write_text(run.output / "table.tex", to_latex(rows))
+    tables = (f"{markdown}\n{FOOTNOTE}", to_csv(rows), to_latex(rows))
+    for name, text in zip(TABLES, tables, strict=True):
+        write_text(run.output / name, text)
     for name in run.degradations:
         draw_grid(run, name, methods, people[:grid_rows])
     return markdown
@@ -77,7 +77,7 @@ def draw_grid(
         captions += [person.name, *map(caption, scores), ""]
     if images:
         grid = labelled_grid(images, labels, captions, columns=len(methods) + 2, cell=CELL)
-        save(grid, run.output / f"grid-{degradation}.png")
+        save(grid, run.output / GRID.format(degradation))
 
 
 def caption(scores: Scores) -> str:

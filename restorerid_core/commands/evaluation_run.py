@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
@@ -14,13 +15,25 @@ from ..degradation.pipeline import Degradation
 from ..engine.photos import PhotoRestorer
 from ..errors import RestorerIDError
 from ..evaluation.identities import Identity
-from ..evaluation.meter import Meter, Scores
-from ..evaluation.methods import BASELINES, Baseline, Configuration, Method
-from ..photo_files import read_photo, save
-from ..run_folder import read_json, write_json
+from ..evaluation.meter import METRICS, Meter, Scores
+from ..evaluation.methods import BASELINES, Baseline, Configuration, Method, needs_musiq
+from ..photo_files import read_basis, read_photo, save
+from ..run_folder import (
+    Basis,
+    Digests,
+    claimed,
+    difference,
+    digest_of,
+    read_json,
+    refuse,
+    sha256_of,
+    write_json,
+)
 
 INPUT = BASELINES[0]
 """Its pictures are the degraded ones, which all others are made from."""
+TABLES, GRID = ("table.md", "table.csv", "table.tex"), "grid-{}.png"
+"""What is written beside the pictures."""
 
 
 @dataclass
@@ -33,6 +46,10 @@ class EvaluationRun:
         seed: of the degradations; that of a person is `seed` plus their number.
         meter: the metrics.
         degradations: names of presets.
+        engine: what pictures by the networks depend on beside photos and method.
+        scale: what an adaptive ID-scale depends on.
+        metrics: what scores depend on beside the pictures.
+        digests: know the photos.
         failures: a sentence for each picture that could not be made or measured.
     """
 
@@ -41,6 +58,10 @@ class EvaluationRun:
     seed: int
     meter: Meter
     degradations: Sequence[str]
+    engine: Basis = field(default_factory=dict)
+    scale: Basis = field(default_factory=dict)
+    metrics: Basis = field(default_factory=dict)
+    digests: Digests = field(default_factory=Digests)
     failures: list[str] = field(default_factory=list)
 
     def picture(self, degradation: str, method: Method, person: Identity) -> Path:
@@ -52,10 +73,46 @@ class EvaluationRun:
 
     def scores(self, degradation: str, method: Method, person: Identity) -> Scores | None:
         """None where the picture was not measured."""
-        return read_json(self.picture(degradation, method, person).with_suffix(".json"))
+        found = read_json(self.picture(degradation, method, person).with_suffix(".json"))
+        return found and {name: value for name, value in found.items() if name in METRICS}
+
+    def files_written(self, methods: Sequence[Method], people: Sequence[Identity]) -> list[Path]:
+        pictures = [
+            self.picture(name, method, person) for name in self.degradations
+            for method in (INPUT, *methods) for person in people
+        ]  # fmt: skip
+        grids = [self.output / GRID.format(name) for name in self.degradations]
+        return [*pictures, *grids, *(self.output / name for name in TABLES)]
+
+    def basis(self, degradation: str, method: Method, person: Identity) -> Basis:
+        """What a picture depends on, which is kept in it."""
+        found = {
+            "degradation": digest_of(PRESETS[degradation]), "size": self.size, "seed": self.seed,
+            "number": person.number, "original": self.digests.of(person.original),
+        }  # fmt: skip
+        if method is INPUT:
+            return found
+        if isinstance(method, Baseline):
+            return {**found, "method": method.name}
+        reference = self.digests.of(person.reference) if method.reference else None
+        return {
+            **found, **self.engine, **(self.scale if needs_musiq(method) else {}),
+            "reference": reference, "fir": method.fir, "scale": method.scale,
+        }  # fmt: skip
+
+    def check(self, methods: Sequence[Method], people: Sequence[Identity]) -> None:
+        """Raises RestorerIDError where a picture is of anything else than it would be now."""
+        stale = {}
+        for name in self.degradations:
+            for method in (INPUT, *methods):
+                for person in people:
+                    path = self.picture(name, method, person)
+                    if path.exists():
+                        stale[path] = difference(read_basis(path), self.basis(name, method, person))
+        refuse(self.output, {path: text for path, text in stale.items() if text})
 
     def degrade(self, people: Sequence[Identity]) -> None:
-        for name, person in tqdm(self._without(INPUT, people), desc="degrade", unit="picture"):
+        for name, person in self._missing(INPUT, people):
             with self.noted(name, INPUT, person):
                 seed = self.seed + person.number
                 original = person.read_original(self.size)[None]
@@ -69,10 +126,9 @@ class EvaluationRun:
         opened: PhotoRestorer | None = None
         # One method after another: a change between them merges the LoRA anew.
         for method in methods:
-            todo = self._without(method, people)
-            if todo and isinstance(method, Configuration):
-                opened = opened or networks()
-            for name, person in tqdm(todo, desc=method.name, unit="picture"):
+            for name, person in self._missing(method, people):
+                if isinstance(method, Configuration):
+                    opened = opened or networks()
                 with self.noted(name, method, person):
                     image = self.read(name, INPUT, person)
                     if isinstance(method, Baseline):
@@ -92,27 +148,56 @@ class EvaluationRun:
                     original = original or self.meter.study(
                         person.read_original(self.size), str(person.original)
                     )
-                    scores = dict.fromkeys(self.meter.measured)
+                    scores: dict[str, Any] = dict.fromkeys(self.meter.measured)
                     scores |= self.meter.measure(self.read(name, method, person), original)
+                    known = self._known(name, method, person)
+                    basis = {**known.get("basis", {}), **self._measured_by(name, method, person)}
                     path = self.picture(name, method, person).with_suffix(".json")
-                    write_json(path, {**(read_json(path) or {}), **scores})
+                    write_json(path, {**known, **scores, "basis": basis})
+
+    def _measured_by(self, degradation: str, method: Method, person: Identity) -> Basis:
+        picture = self.picture(degradation, method, person)
+        original = self.digests.of(person.original)
+        return {"picture": sha256_of(picture), "original": original, "size": self.size,
+                **self.metrics}  # fmt: skip
+
+    def _known(self, degradation: str, method: Method, person: Identity) -> dict[str, Any]:
+        """Scores and their basis; empty where they are of another picture or by other weights."""
+        found = read_json(self.picture(degradation, method, person).with_suffix(".json")) or {}
+        before, now = found.get("basis", {}), self._measured_by(degradation, method, person)
+        return found if all(before.get(name) == value for name, value in now.items()) else {}
+
+    def _missing(
+        self, method: Method, people: Sequence[Identity]
+    ) -> Iterator[tuple[str, Identity]]:
+        """Each degradation and person whose picture is not there, while this process has it."""
+        todo = self._without(method, people)
+        mine = claimed(todo, lambda item: self.picture(item[0], method, item[1]))
+        for name, person in tqdm(mine, method.name, len(todo), unit="picture"):
+            if not self._is_made(name, method, person):  # by another process
+                yield name, person
 
     def _without(self, method: Method, people: Sequence[Identity]) -> list[tuple[str, Identity]]:
         return [
             (name, person) for name in self.degradations for person in people
-            if not self.picture(name, method, person).exists()
+            if not self._is_made(name, method, person)
         ]  # fmt: skip
+
+    def _is_made(self, degradation: str, method: Method, person: Identity) -> bool:
+        path = self.picture(degradation, method, person)
+        basis = self.basis(degradation, method, person)
+        return path.exists() and not difference(read_basis(path), basis)
 
     def _unknown(self, degradation: str, method: Method, person: Identity) -> bool:
         """Whether there is a picture, of which not all is known."""
-        known = self.scores(degradation, method, person) or {}
-        there = self.picture(degradation, method, person).exists()
-        return there and not known.keys() >= {*self.meter.measured}
+        if not self.picture(degradation, method, person).exists():
+            return False
+        return not self._known(degradation, method, person).keys() >= {*self.meter.measured}
 
     def _save(self, image: Tensor, degradation: str, method: Method, person: Identity) -> None:
         path = self.picture(degradation, method, person)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save(image, path)
+        save(image, path, self.basis(degradation, method, person))
 
     @contextmanager
     def noted(self, degradation: str, method: Method, person: Identity) -> Iterator[None]:

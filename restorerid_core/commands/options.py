@@ -49,6 +49,8 @@ def add_people_options(parser: argparse.ArgumentParser, degradations: Sequence[s
     add("--degradations", nargs="+", choices=PRESETS, default=list(degradations), metavar="PRESET",
         help=f"of {', '.join(PRESETS)}; default: {' '.join(degradations)}")
     add("--limit", type=number(ranges.COUNT), metavar="N", help="only the first N people")
+    add("--overwrite", action="store_true",
+        help="make again what in OUT is of other photos, settings or weights")
     add_engine_options(parser)
     # What `restore` asks for, and is given by the people here.
     parser.set_defaults(

@@ -30,7 +30,8 @@ from restorerid_core.evaluation.methods import (
     smooth,
 )
 from restorerid_core.evaluation.table import read_csv
-from restorerid_core.run_folder import read_json, write_json
+from restorerid_core.photo_files import save
+from restorerid_core.run_folder import digest_of, read_json, write_json
 
 
 @pytest.fixture
@@ -137,18 +138,69 @@ def test_what_is_there_is_not_made_again(drawn: Path, tmp_path: Path):
     for _ in range(2):
         run.degrade(people[1:])
     kept = run.picture("light", BASELINES[0], people[1])
-    kept.write_bytes(run.picture("light", BASELINES[0], people[2]).read_bytes())
+    written = kept.stat().st_mtime_ns
     run.degrade(people)
     run.restore(BASELINES, people, networks=lambda: pytest.fail("no networks are needed"))
-    assert kept.read_bytes() == run.picture("light", BASELINES[0], people[2]).read_bytes()
+    assert kept.stat().st_mtime_ns == written
     run.measure(BASELINES[:1], people[:1])
     scores = run.picture("light", BASELINES[0], people[0]).with_suffix(".json")
-    write_json(scores, {"PSNR": 1.0, "SSIM": 1.0})
+    true = read_json(scores)
+    write_json(scores, {**true, "PSNR": 1.0})
     run.measure(BASELINES[:1], people[:1])
     assert read_json(scores)["PSNR"] == 1
-    write_json(scores, {"PSNR": 1.0})  # by a meter that could not measure SSIM
+    write_json(scores, {"PSNR": 1.0, "basis": true["basis"]})  # by a meter that had no SSIM
     run.measure(BASELINES[:1], people[:1])
-    assert read_json(scores)["SSIM"] < 1
+    assert read_json(scores) == true
+
+
+def needed() -> Any:
+    raise LookupError("the networks are needed")
+
+
+def test_pictures_of_anything_else_are_refused_or_made_again(drawn: Path, tmp_path: Path):
+    people, mine = find_identities(drawn), parse_method("mine:scale=0.2")
+    adapter = {"adapter": digest_of(1)}
+    run = run_in(tmp_path / "out", engine=adapter)
+    run.degrade(people)
+    for person in people:
+        path = run.picture("light", mine, person)
+        path.parent.mkdir(exist_ok=True)
+        save(torch.zeros(3, 80, 80), path, run.basis("light", mine, person))
+    run.check([mine], people)
+    run.restore([mine], people, networks=lambda: pytest.fail("no networks are needed"))
+    other = parse_method("mine:scale=0.9,fir=0")
+    for changes, method, told in (
+        ({}, other, r"fir = 1\.0, now 0\.0; scale = 0\.2, now 0\.9 \(light/mine/a\.png, "),
+        ({"engine": {"adapter": digest_of(2)}}, mine, "another adapter"),
+        ({"seed": 4}, mine, "seed = 3, now 4"),
+    ):
+        changed = run_in(tmp_path / "out", **{"engine": adapter, **changes})
+        with pytest.raises(RestorerIDError, match=told):
+            changed.check([method], people)
+        with pytest.raises(LookupError):  # --overwrite makes it anew
+            changed.restore([method], people, networks=needed)
+
+    Image.new("RGB", (90, 80)).save(drawn / "a" / "gt.jpg")
+    changed = run_in(tmp_path / "out", engine=adapter)
+    with pytest.raises(RestorerIDError, match=r"another original \(light/input/a\.png, "):
+        changed.check([mine], people)
+    changed.degrade(people)
+    assert Image.open(run.picture("light", BASELINES[0], people[0])).size[0] == 72
+
+
+def test_scores_are_of_their_picture_and_their_weights(drawn: Path, tmp_path: Path):
+    people = find_identities(drawn)[:1]
+    run = run_in(tmp_path / "out", metrics={"MUSIQ": digest_of(1)})
+    run.degrade(people)
+    scores = run.picture("light", BASELINES[0], people[0]).with_suffix(".json")
+    for change in (
+        lambda: run_in(tmp_path / "out", metrics={"MUSIQ": digest_of(2)}),
+        lambda: (save(torch.zeros(3, 80, 64), scores.with_suffix(".png")), run)[1],
+    ):
+        run.measure(BASELINES[:1], people)
+        write_json(scores, {**read_json(scores), "PSNR": 1.0})
+        change().measure(BASELINES[:1], people)
+        assert read_json(scores)["PSNR"] > 1
 
 
 def test_degradations_depend_on_the_person_not_on_who_else_is_there(drawn: Path, tmp_path: Path):
