@@ -25,7 +25,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         help="1 is none; default: %(default)s")
     add("--sampler", default=usual.sampler, metavar="NAME",
         help=f"{', '.join(SAMPLERS)}, or a scheduler class of diffusers; default: %(default)s")
-    add("--prompt", default=PROMPT, help="default: %(default)s")
+    add("--prompt", default=PROMPT,
+        help="of any length, taken literally: (word:1.2) is no weight here; default: %(default)s")
     add("--negative", default=NEGATIVE, help="negative prompt; default: %(default)s")
     add("--size", type=number(ranges.SIZE), default=usual.size, metavar="PX",
         help="at which a face is restored; 0 keeps its size; default: %(default)s")

@@ -60,7 +60,7 @@ class Attachment:
         Args:
             x: (B, 4, h, w), rows halves × seeds × images as in `StepConditioning`.
             timestep: (1,), the network's timestep.
-            text: (B, 77, 768).
+            text: (B, tokens, 768).
             step: this step's conditioning; None is the bare UNet, its LoRA aside.
         """
         self._step = step

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,10 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 def encode_prompts(
     checkpoint: Path, prompts: Sequence[str], dtype: torch.dtype, device: torch.device
 ) -> list[Tensor]:
-    """(1, 77, 768) float32 on the CPU for each prompt; the encoder is freed again.
+    """(1, 77·n, 768) float32 on the CPU for each prompt; the encoder is freed again.
+
+    As in ComfyUI, a prompt is encoded in n parts of up to 75 tokens, each with a start and an end;
+    but what is its syntax, such as (word:1.2) and embedding:name, is taken literally.
 
     Args:
         checkpoint: an SD-1.5 checkpoint.
@@ -92,15 +96,18 @@ def tokenizer() -> Any:
     assert spec and spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
+    # It would mend &amp; and typographic quotes; ComfyUI's takes them as they are.
+    module.basic_clean = partial(normalize, "NFC")  # type: ignore[attr-defined]
     return module.SimpleTokenizer()
 
 
 @torch.inference_mode()
 def _encode(encoder: Any, prompt: str) -> Tensor:
-    ids = tokenizer().encode(prompt)[: LENGTH - 2]
-    tokens = [START, *ids, *[END] * (LENGTH - 1 - len(ids))]
-    hidden = encoder(torch.tensor([tokens], device=encoder.device)).last_hidden_state
-    return hidden.float().cpu()
+    ids = tokenizer().encode(prompt)
+    parts = [ids[at : at + LENGTH - 2] for at in range(0, max(len(ids), 1), LENGTH - 2)]
+    tokens = [[START, *part, *[END] * (LENGTH - 1 - len(part))] for part in parts]
+    hidden = encoder(torch.tensor(tokens, device=encoder.device)).last_hidden_state
+    return hidden.reshape(1, -1, hidden.shape[-1]).float().cpu()
 
 
 def _hidden(vision: Any, pixels: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Restorer:
     Args:
         base: SD-1.5; its UNet is changed until `close`.
         networks: the adapter, of the UNet's dtype.
-        text, negative: (1, 77, 768), the prompts as `clip.encode_prompts` gives them.
+        text, negative: (1, tokens, 768), the prompts as `clip.encode_prompts` gives them.
         device: what it runs on.
         low_memory: networks wait in main memory while they are not at work, and the VAE takes
             large images in tiles, which can leave faint seams.

@@ -1,6 +1,7 @@
 """From noise to a restored latent: guidance, the released schedule, and diffusers' schedulers."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ class Conditions:
         lq: the degraded photo(s).
         face: the identities; None is the paper's base model.
         scale: λ, one or one for each image.
-        text, negative: (1, 77, 768), the prompts.
+        text, negative: (1, tokens, 768), the prompts; they may differ in length.
         guidance: 1 leaves the unconditional half out.
         structure, fir: strengths of SPADE and of the FIR-Adapter.
 
@@ -70,6 +71,9 @@ class Denoiser:
         texts = [conditions.text, conditions.negative] if guided else [conditions.text]
         weight = next(adapter.parameters())
         self._like = {"device": weight.device, "dtype": weight.dtype}
+        # Attention to tokens that are all repeated equally often is the same, so both halves fit.
+        length = math.lcm(*(text.shape[1] for text in texts))
+        texts = [text.repeat(1, length // text.shape[1], 1) for text in texts]
         self._texts = [text.to(**self._like) for text in texts]
         self._identity = None
         if face is not None:

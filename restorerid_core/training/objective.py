@@ -52,7 +52,7 @@ class Objective(nn.Module):
     Args:
         unet: diffusers' UNet of SD-1.5.
         weights: adapter, face projector and LoRA to start from.
-        text: (1, 77, 768), the prompt of all photos.
+        text: (1, tokens, 768), the prompt of all photos.
         stage: decides what learns, and whether the face acts.
         id_scale: λ.
         learn_identity: ID attention and face projector learn as well.

@@ -1,4 +1,5 @@
 """The engine and ComfyUI give the same latent on the same weights, noise and conditions."""
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,13 +17,17 @@ TAG, STEPS = "tiny.ddim20_cfg7_5", 5
 SHAPE = torch.Size((1, 4, 16, 24))
 
 
-@pytest.mark.parametrize("guidance", [1.0, 4.0])
+@pytest.mark.parametrize(("guidance", "parts"), [(1.0, 1), (4.0, 1), (4.0, 3)])
 def test_same_latent(
     extension: ModuleType, model: Any, restorer: Any, golden: Any, tmp_path: Path,
-    record_property: Any, guidance: float,
+    record_property: Any, guidance: float, parts: int,
 ) -> None:  # fmt: skip
     g: Golden = golden("tiny")
     c = golden_conditions(g, TAG, 16, 24, 0.8, guidance)
+    if parts > 1:  # a prompt that is longer than its negative one, which has two parts for three
+        more = g.input("more text", parts - 1, 77, 768).reshape(1, -1, 768)
+        negative = [c.negative, more[:, :77]]
+        c = replace(c, text=torch.cat([c.text, more], 1), negative=torch.cat(negative, 1))
     noise = g.input(f"{TAG}.x_T", *SHAPE)
     numbers = iter(range(STEPS))
     engine = sample_released(
