@@ -27,6 +27,9 @@ LARGE = 2**26
 """Bytes from which on a file's digest is kept: more than about 0.1 s of reading."""
 SETTLED = 2.0
 """Seconds after which another change of a file shows in its time, on the coarsest file systems."""
+SETTINGS = "settings.json"
+DIGESTS = ".digests.json"
+"""In a folder of results: what its `Digests` keeps."""
 LONGEST = 48
 """Characters of a name that a temporary name repeats; file systems end names at 255 bytes."""
 
@@ -201,14 +204,14 @@ def keep_settings(folder: Path, settings: dict[str, Any], write: bool, results: 
     Raises:
         RestorerIDError: the folder has results of other settings.
     """
-    path = folder / "settings.json"
+    path = folder / SETTINGS
     before: dict[str, Any] = (read_json(path) if results else None) or {}
-    for key in settings.keys() & before.keys():
-        if before[key] != settings[key]:
-            raise RestorerIDError(
-                f"'{folder}' holds results with {key} = {before[key]!r}, and now it is "
-                f"{settings[key]!r}: choose another folder, or the settings of before."
-            )
+    common = settings.keys() & before.keys()  # versions may differ in what they note
+    if changed := difference(*({key: kept[key] for key in common} for kept in (before, settings))):
+        raise RestorerIDError(
+            f"'{folder}' holds results with {changed}: choose another folder, or the settings of "
+            "before."
+        )
     if write and not before:
         write_json(path, settings)
 

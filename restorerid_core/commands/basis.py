@@ -13,14 +13,11 @@ from ..evaluation.lpips import lpips_weights
 from ..evaluation.meter import Meter
 from ..faces.packs import FacePack, find_pack
 from ..id_scale_preset import IDScalePreset, read_preset
-from ..run_folder import Digests, digest_of
+from ..run_folder import DIGESTS, Digests, digest_of
 from .devices import open_device
 from .opening import choose_dtype, reference_sources
 from .options import engine_settings
 from .references import split_reference
-
-DIGESTS = ".digests.json"
-"""In a folder of results: what `Digests` keeps."""
 
 
 def restoration_basis(args: argparse.Namespace, models: Models) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from zlib import crc32
 from .. import ranges
 from ..degradation.config import PRESETS
 from ..errors import RestorerIDError
-from ..run_folder import Basis, check_not_read, digest_of, sha256_of
+from ..run_folder import Basis, check_not_read, claim, digest_of, sha256_of
 from .arguments import number
 from .devices import device_name, open_device
 from .progress import load_torch
@@ -76,7 +76,9 @@ def degrade(args: argparse.Namespace) -> int:
 
     def work(job: Job) -> None:
         try:
-            degrade_photo(degradation, job, args.seed, args.size, device, basis)
+            with claim(job.output, wait=True):
+                if to_do([job], basis, args.overwrite):  # another process may have made it
+                    degrade_photo(degradation, job, args.seed, args.size, device, basis)
         except (RestorerIDError, OSError) as error:
             job.status, job.error = "failed", str(error)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .. import ranges
 from ..errors import RestorerIDError
 from ..evaluation.methods import METHODS, Configuration, Method, needs_musiq, parse_method
-from ..run_folder import Digests, check_not_read
+from ..run_folder import DIGESTS, Digests, check_not_read
 from .arguments import number
 from .options import add_people_options, check_engine_options
 from .progress import load_torch
@@ -97,7 +97,7 @@ def open_run(
     """
     from ..engine.locate import find_models, model_roots
     from ..evaluation.meter import Meter
-    from .basis import DIGESTS, engine_basis, scale_basis, weight_files
+    from .basis import engine_basis, scale_basis, weight_files
     from .evaluation_run import EvaluationRun
 
     digests = Digests(args.output / DIGESTS)

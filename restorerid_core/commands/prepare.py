@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import ranges
 from ..faces.limits import SMALL_FACE, Limits
-from ..run_folder import keep_settings
+from ..run_folder import DIGESTS, Digests, check_not_read, keep_settings, sha256_of
 from .arguments import number
 from .devices import device_name, open_device
 from .progress import load_torch
@@ -69,13 +69,14 @@ def prepare(args: argparse.Namespace) -> int:
     from accelerate import PartialState
 
     from ..training.data.sources import find_groups
-    from .prepare_report import finish
+    from .prepare_report import LISTS, finish
     from .prepare_run import check_places
     from .run import share
 
     open_device(args.device)
     groups = find_groups(args.inputs)
     check_places(groups, args.output)
+    check_not_read([args.output / name for name in LISTS], args.inputs)
     mine = share(groups, args.device)
     state = PartialState()
     run = open_preparation(args, state.is_main_process)
@@ -92,19 +93,24 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
     Raises:
         RestorerIDError: a model is missing or another one, or OUT is of other settings.
     """
-    from ..engine.locate import model_roots
+    from ..engine.locate import CLIP_VISION, find_file, model_roots
     from ..faces.detect import load_analyzer
     from ..faces.packs import find_pack
+    from .basis import face_files
     from .prepare_clip import open_features
     from .prepare_run import RECORD, Preparation
 
-    pack = find_pack([root / "insightface" for root in model_roots(args.models)])
+    roots = model_roots(args.models)
+    pack = find_pack([root / "insightface" for root in roots])
     features = open_features(args)
     limits = limits_of(args)
     settings = {
         "size": args.size, "aligned": args.aligned, **asdict(limits), "clip": bool(features),
-        "detector": pack.detector.name, "recognizer": pack.recognizer.name,
+        **{name: sha256_of(path) for name, path in face_files(pack).items()},
     }  # fmt: skip
+    vision = find_file(roots, CLIP_VISION)
+    if features and vision:
+        settings["CLIP vision"] = Digests(args.output / DIGESTS).of(vision)
     begun = any(args.output.glob(f"*/{RECORD}"))
     keep_settings(args.output, settings, write, begun)
     return Preparation(

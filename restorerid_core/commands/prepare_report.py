@@ -20,6 +20,8 @@ from ..training.data.sources import Group
 from .prepare_run import Preparation, Record
 
 MEASURES = ("side", "score", "sharpness", "norm", "cosine")
+LISTS = ("photos.csv", "people.csv")
+"""What is written for other programs, and might be given back as an input."""
 Records = Mapping[Group, Sequence[Record]]
 
 
@@ -32,8 +34,8 @@ def finish(run: Preparation, groups: Sequence[Group], per_shard: int | None) -> 
     records = {group: run.records(group) or [] for group in groups}
     report = to_report(records)
     write_text(run.output / "report.md", report)
-    write_text(run.output / "photos.csv", to_photos_csv(records))
-    write_text(run.output / "people.csv", to_people_csv(records))
+    for name, text in zip(LISTS, (to_photos_csv(records), to_people_csv(records)), strict=True):
+        write_text(run.output / name, text)
     faces = [
         PreparedFace(record.name, group.person)
         for group, found in records.items() for record in found if record.name

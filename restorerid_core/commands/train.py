@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..run_folder import alone, keep_settings
+from ..run_folder import DIGESTS, SETTINGS, Digests, alone, check_not_read, keep_settings
 from .progress import load_torch
 
 if TYPE_CHECKING:
@@ -50,24 +50,44 @@ def train(args: argparse.Namespace) -> None:
     load_torch()
     from accelerate import PartialState
 
+    from ..checkpoint.conversion import SD15_NAME, SLIM_NAME
     from ..training.checkpoints import Checkpoints
     from ..training.config import PRESETS, TrainingConfig
     from ..training.config_file import plain, read_config
     from ..training.loop import CHECKPOINTS
     from ..training.small_base import AutoencoderConfig, UNetConfig
+    from ..training.small_stages import AUTOENCODER_NAME
 
     kinds: dict[str, type[RunConfig]] = {"autoencoder": AutoencoderConfig, "unet": UNetConfig}
     kind = kinds.get(args.stage, TrainingConfig)  # that of the paper's stages
     config = read_config(args.config, kind, PRESETS.get(args.stage, {}))
     state = PartialState()
     settings = {key: value for key, value in plain(config).items() if key not in FREE}
+    products = (SLIM_NAME, SD15_NAME, AUTOENCODER_NAME, SETTINGS)
+    written = [config.output / name for name in products]
+    check_not_read(written, [args.config, *files_of(config).values()])
     with alone(config.output, "train") if state.is_main_process else nullcontext():
         begun = bool(Checkpoints(config.output / CHECKPOINTS, config.keep).steps())
-        settings = {"stage": args.stage, **settings}
+        settings = {"stage": args.stage, **settings, **contents(config)}
         keep_settings(config.output, settings, state.is_main_process, begun)
         path = train_on(args.stage, config)
     if state.is_main_process:
         print(path)
+
+
+def files_of(config: RunConfig) -> dict[str, Path]:
+    """The files that a run reads, by their settings."""
+    from ..training.data.faces import INDEX
+
+    paths = {name: value for name, value in vars(config).items() if isinstance(value, Path)}
+    files = {name: path for name, path in paths.items() if path.is_file()}
+    return {**files, "data": config.data / INDEX}
+
+
+def contents(config: RunConfig) -> dict[str, str | None]:
+    """The content of these files, for a run does not go on with others under the same names."""
+    digests = Digests(config.output / DIGESTS)
+    return {f"content of {name}": digests.of(path) for name, path in files_of(config).items()}
 
 
 def train_on(stage: str, config: RunConfig) -> Path:

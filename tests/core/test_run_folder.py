@@ -142,7 +142,7 @@ def test_settings_bind_once_there_is_a_result(tmp_path: Path):
     keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True, results=False)
     keep_settings(tmp_path, {"steps": 20, "seed": 0}, write=True, results=False)
     keep_settings(tmp_path, {"steps": 20, "seed": 0}, write=True, results=True)
-    with pytest.raises(RestorerIDError, match="holds results with steps = 20, and now it is 50"):
+    with pytest.raises(RestorerIDError, match="holds results with steps = 20, now 50"):
         keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True, results=True)
     keep_settings(tmp_path / "other", {"steps": 20}, write=False, results=False)
     assert not (tmp_path / "other").exists()

@@ -81,3 +81,7 @@ def test_faults(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with claim(tmp_path / "base" / "train"):
         assert train(tmp_path, "base", data=str(faces), base="other") == 1
     assert "another `train` is at work" in capsys.readouterr().err
+    product = tmp_path / "base" / "restorerid_sd15.safetensors"
+    product.touch()
+    assert train(tmp_path, "base", data=str(faces), base=str(product)) == 1
+    assert "choose another folder" in capsys.readouterr().err
