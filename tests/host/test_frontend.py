@@ -1,6 +1,7 @@
-"""Each workflow opens in ComfyUI's own frontend from its Templates, complete and tidy.
+"""Each workflow opens in ComfyUI's own frontend from its Templates, complete, tidy and readable.
 
-Screenshots go to $RESTORERID_SCREENSHOTS when it is set.
+Screenshots are of 1920x1080 px, as the frontend fits a template by itself; they go to
+$RESTORERID_SCREENSHOTS when it is set.
 """
 import itertools
 import json
@@ -10,14 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from browser import Page, open_browser
 from comfy_server import EXTENSION_FOLDER, Server
+from PIL import Image
 from shipped_workflows import NAMES, NOTES, api_form, ui_form, untitled
 
 pytestmark = pytest.mark.slow
 
 TITLE, GROUP_TITLE = 30, 34  # pixels
+WIDTH, HEIGHT = 1920, 1080
+INK = 0.01
+"""Of the pixels of a line of text at least so many are light; the ground of nodes is dark."""
 READY = "window.app?.vueAppReady && window.app.graph"
 NOTE_HEIGHTS = """
     [...document.querySelectorAll(".comfy-markdown .tiptap, .comfy-markdown-content")].map(
@@ -28,6 +34,16 @@ NOTE_HEIGHTS = """
         })
 """
 CROPPED = "window.app.graph.nodes.filter(n => n.size[1] < n.computeSize()[1]).map(n => n.type)"
+
+
+VIEW = """
+    (() => {
+        const {scale, offset} = window.app.canvas.ds;
+        const {left, top} = window.app.canvas.canvas.getBoundingClientRect();
+        return [scale, left + offset[0] * scale, top + offset[1] * scale];
+    })()
+"""
+UNFOLD = "window.app.graph.nodes.filter(n => n.flags.collapsed).forEach(n => n.collapse())"
 
 
 class Box(NamedTuple):
@@ -59,7 +75,7 @@ class Box(NamedTuple):
 @pytest.fixture
 def page(server: Server, tmp_path: Path) -> Iterator[Page]:
     """A new browser, so that no workflow of an earlier visit is restored."""
-    with open_browser(tmp_path, 2400, 1350) as page:
+    with open_browser(tmp_path, WIDTH, HEIGHT) as page:
         yield page
 
 
@@ -77,39 +93,66 @@ def opened(page: Page, name: str) -> dict[str, Any]:
     """The graph as the frontend would save it, when the workflow is open and drawn."""
     count = len(ui_form(name)["nodes"])
     page.wait_for(f"{READY} && window.app.graph.nodes.length === {count}")
-    page.evaluate("window.app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    return settled(page)
+
+
+def settled(page: Page) -> dict[str, Any]:
     before, graph = None, {}
     while graph != before:  # modern nodes take their size after they are drawn
-        time.sleep(1)
+        time.sleep(2)
         before, graph = graph, page.evaluate("window.app.graph.serialize()")
     return graph
 
 
 def node_box(node: dict[str, Any]) -> Box:
     (left, top), (width, height) = node["pos"], node["size"]
+    if node["flags"].get("collapsed"):
+        height = 0
     return Box(f"{node['type']} {node['id']}", left, top - TITLE, width, height + TITLE)
 
 
-def take_screenshot(page: Page, file: str) -> None:
-    folder = os.environ.get("RESTORERID_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(Path(folder) / file)
+def take_screenshot(page: Page, tmp_path: Path, file: str) -> np.ndarray:
+    """(H, W) in [0, 255]."""
+    folder = Path(os.environ.get("RESTORERID_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(folder / file)
+    return np.asarray(Image.open(folder / file).convert("L"))
 
 
 @pytest.mark.parametrize("modern", [False, True], ids=["classic", "modern"])
 @pytest.mark.parametrize("name", NAMES)
-def test_workflow_opens(page: Page, server: Server, name: str, modern: bool):
+def test_workflow_opens(page: Page, server: Server, tmp_path: Path, name: str, modern: bool):
     visit(page, server, f"?template={name}&source={EXTENSION_FOLDER}", modern)
     graph = opened(page, name)
-    take_screenshot(page, f"{name}{'_modern' if modern else ''}.png")
+    picture = take_screenshot(page, tmp_path, f"{name}{'_modern' if modern else ''}.png")
 
+    check_readable(picture, graph, *page.evaluate(VIEW))
     check_complete(page, graph, name)
     check_tidy(graph)
+    page.evaluate(UNFOLD)
+    settled(page)
     for content, room in page.evaluate(NOTE_HEIGHTS):
         assert 0 < content <= room, "a note is too small on the screen, or has to be scrolled"
     if not modern:  # where a node may be smaller than its content
         assert page.evaluate(CROPPED) == []
+
+
+def check_readable(
+    picture: np.ndarray, graph: dict[str, Any], scale: float, left: float, top: float
+) -> None:
+    """The titles of all nodes and the first lines of open notes are drawn, inside of the window."""
+    for node in graph["nodes"]:
+        box = node_box(node)
+        lines = [(box.left + TITLE, box.top + 4, min(box.width - TITLE, 110), TITLE - 8)]
+        if node["type"] in NOTES and not node["flags"].get("collapsed"):
+            lines.append((box.left + 12, box.top + TITLE + 10, box.width - 24, 80))
+        for x, y, width, height in lines:
+            window = [left + x * scale, top + y * scale, width * scale, height * scale]
+            x, y, width, height = (round(value) for value in window)
+            inside = min(x, y) >= 0 and x + width <= WIDTH and y + height <= HEIGHT
+            assert inside, f"{box.name} is out of the window"
+            seen = picture[y : y + height, x : x + width]
+            assert (seen > 130).mean() > INK, f"no text on {box.name} at a zoom of {scale:.0%}"
 
 
 def check_complete(page: Page, graph: dict[str, Any], name: str) -> None:
@@ -144,11 +187,11 @@ def check_tidy(graph: dict[str, Any]) -> None:
         assert nodes[source].left <= nodes[target].left, (nodes[source], nodes[target])
 
 
-def test_templates_browser_opens_a_workflow(page: Page, server: Server):
+def test_templates_browser_opens_a_workflow(page: Page, server: Server, tmp_path: Path):
     visit(page, server)
     page.evaluate("window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     click(page, EXTENSION_FOLDER)
-    take_screenshot(page, "templates.png")
+    take_screenshot(page, tmp_path, "templates.png")
     click(page, "restorerid_ksampler")
     assert opened(page, "restorerid_ksampler")["nodes"]
 
