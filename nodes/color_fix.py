@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..restorerid_core.color_fix import METHODS, color_fix
 from ..restorerid_core.conditioning import LQCondition
 from ..restorerid_core.images import check_image, to_rgb, unpad
+from ..restorerid_core.ranges import check_choice
 from .types import CATEGORY, LQType
 
 
@@ -54,6 +55,7 @@ class RestorerIDColorFix(io.ComfyNode):
     def execute(
         cls, image: torch.Tensor, source: torch.Tensor, method: str, lq: LQCondition | None = None
     ) -> io.NodeOutput:
+        check_choice(method, (*METHODS, "none"), "method")
         image = check_image(image, "image", min_side=1).movedim(-1, 1)
         if lq is not None and lq.size is not None:
             image = unpad(image, lq.size)

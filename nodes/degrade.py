@@ -5,9 +5,8 @@ from comfy_api.latest import io
 from ..restorerid_core.degradation.config import PRESETS
 from ..restorerid_core.degradation.pipeline import Degradation
 from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.ranges import SEED, check_choice
 from .types import CATEGORY
-
-MAX_SEED = 2**64 - 1
 
 
 class RestorerIDDegrade(io.ComfyNode):
@@ -35,8 +34,8 @@ class RestorerIDDegrade(io.ComfyNode):
                 io.Int.Input(
                     "seed",
                     default=0,
-                    min=0,
-                    max=MAX_SEED,
+                    min=SEED.low,
+                    max=SEED.high,
                     control_after_generate=True,
                     tooltip="Which blur, sizes, noise and JPEG are drawn. Image i of a batch takes "
                     "seed + i. The same seed gives the same copy.",
@@ -51,6 +50,8 @@ class RestorerIDDegrade(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, preset: str, seed: int) -> io.NodeOutput:
+        check_choice(preset, PRESETS, "preset")
+        seed = SEED.check(seed, "seed")
         images = to_rgb(check_image(image, "image")).movedim(-1, 1)
         # On the CPU, where the images are: a seed then means the same copy on every machine.
         degraded = Degradation(PRESETS[preset])(images, seed)

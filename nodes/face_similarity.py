@@ -22,6 +22,7 @@ from ..restorerid_core.faces.similarity import (
 )
 from ..restorerid_core.faces.similarity_picture import draw_comparison
 from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.ranges import check_choice
 from .face_features import steps, stop_if_cancelled
 from .face_models import face_model_roots, face_models_input
 from .types import CATEGORY
@@ -85,6 +86,7 @@ class RestorerIDFaceSimilarity(io.ComfyNode):
     def execute(
         cls, image: Tensor, reference: Tensor, pair: str, face_models: str
     ) -> io.NodeOutput:
+        check_choice(pair, PAIRINGS, "pair")
         photos, references = (
             to_rgb(check_image(batch, name, MIN_SIDE)).movedim(-1, 1)
             for name, batch in (("image", image), ("reference", reference))

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..restorerid_core.grid import MAX_CELL, MIN_CELL, labelled_grid
+from ..restorerid_core.grid import labelled_grid
 from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.ranges import CELL, COLUMNS
 from .types import CATEGORY
 
 
@@ -47,16 +48,16 @@ class RestorerIDGrid(io.ComfyNode):
                 io.Int.Input(
                     "columns",
                     default=0,
-                    min=0,
-                    max=64,
+                    min=COLUMNS.low,
+                    max=COLUMNS.high,
                     tooltip="Images in a row. 0: one row for up to six images, a nearly square "
                     "arrangement for more.",
                 ),
                 io.Int.Input(
                     "cell",
                     default=384,
-                    min=MIN_CELL,
-                    max=MAX_CELL,
+                    min=CELL.low,
+                    max=CELL.high,
                     tooltip="The longer side of each image in the grid, in pixels.",
                 ),
             ],
@@ -79,6 +80,7 @@ class RestorerIDGrid(io.ComfyNode):
         image_4: list[Tensor] | None = None,
         captions: list[str] | None = None,
     ) -> io.NodeOutput:
+        across, side = COLUMNS.check(columns[0], "columns"), CELL.check(cell[0], "cell")
         inputs = (image_1, image_2, image_3, image_4)
         images = [
             image
@@ -86,7 +88,7 @@ class RestorerIDGrid(io.ComfyNode):
             for batch in batches or []
             for image in to_rgb(check_image(batch, f"image_{number}", 1)).movedim(-1, 1)
         ]
-        grid = labelled_grid(images, texts(labels), texts(captions or []), columns[0], cell[0])
+        grid = labelled_grid(images, texts(labels), texts(captions or []), across, side)
         return io.NodeOutput(grid[None].movedim(1, -1).contiguous())
 
 

@@ -1,0 +1,42 @@
+"""ComfyUI checks what is typed into a widget, but not what comes by a link: the nodes do."""
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+IMAGE = torch.full((1, 64, 64, 3), 0.5)
+FIX = {"image": IMAGE, "source": IMAGE, "method": "none"}
+DEGRADE = {"image": IMAGE, "preset": "light", "seed": 0}
+PAIR = {"image": IMAGE, "reference": IMAGE, "pair": "same place", "face_models": "auto"}
+GRID = {"image_1": [IMAGE], "labels": [""], "columns": [0], "cell": [64]}
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("module", "node", "inputs", "wrong"),
+    [
+        ("color_fix", "ColorFix", FIX, {"method": "foo"}),
+        ("degrade", "Degrade", DEGRADE, {"preset": "foo"}),
+        ("degrade", "Degrade", DEGRADE, {"seed": -1}),
+        ("degrade", "Degrade", DEGRADE, {"seed": "one"}),
+        ("face_similarity", "FaceSimilarity", PAIR, {"pair": "foo"}),
+        ("grid", "Grid", GRID, {"columns": ["three"]}),
+        ("grid", "Grid", GRID, {"columns": [-1]}),
+        ("grid", "Grid", GRID, {"cell": [NAN]}),
+        ("grid", "Grid", GRID, {"cell": [10**9]}),
+        ("scale_sweep", "ScaleSweep", {}, {"values": 0.5}),
+        ("schedule", "Schedule", {}, {"steps": 1}),
+        ("schedule", "Schedule", {}, {"steps": NAN}),
+        ("schedule", "Schedule", {}, {"steps": "many"}),
+    ],
+)
+def test_a_linked_value_has_the_range_of_the_widget(
+    extension: ModuleType, error: type[Exception], module: str, node: str,
+    inputs: dict[str, Any], wrong: dict[str, Any],
+):  # fmt: skip
+    cls = getattr(import_module(f"{extension.__name__}.nodes.{module}"), f"RestorerID{node}")
+    (name,) = wrong
+    with pytest.raises(error, match=rf"`{name}` is .*; expected"):
+        cls.execute(**{**inputs, **wrong})
