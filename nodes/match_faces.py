@@ -19,6 +19,7 @@ from ..restorerid_core.faces.matching import (
     embed_people,
     match_photo,
     report,
+    work_ahead,
 )
 from ..restorerid_core.faces.packs import FacePack
 from ..restorerid_core.faces.person import Person, merge_people
@@ -122,23 +123,10 @@ class RestorerIDMatchFaces(io.ComfyNode):
             places += [part for _, part in parts] or [photo.subset([])]
         # With nothing to restore the nodes that follow do not run; Face Paste gives the photo.
         nothing = [ExecutionBlocker(None)]
-        ahead = describe_work([len(image) for image in images], sum(map(len, matches)))
+        ahead = work_ahead([len(image) for image in images], sum(map(len, matches)))
         log.info("RestorerID Match Faces: %s", ahead)
         text = f"{ahead}\n{report(crops, matches, known, chosen, rest)}"
         return io.NodeOutput(faces or nothing, images or nothing, places, text)
-
-
-def describe_work(runs: Sequence[int], faces: int) -> str:
-    """What is ahead, told before the sampler starts; `runs` are the numbers of faces of its runs.
-
-    Such as `12 of 29 face(s) are restored, in 3 run(s) of the sampler: as long as 12 portraits`.
-    """
-    if not runs:
-        return f"none of {faces} face(s) is restored"
-    return (
-        f"{sum(runs)} of {faces} face(s) are restored, in {len(runs)} run(s) of the sampler: as "
-        f"long as {sum(runs)} portrait(s)"
-    )
 
 
 def study_people(pack: FacePack, people: Sequence[Person]) -> dict[str, Reference]:

@@ -23,6 +23,7 @@ from ..engine.settings import Settings
 from ..errors import RestorerIDError
 from ..evaluation.meter import Meter, open_meter
 from ..faces.detect import FaceAnalyzer, load_analyzer
+from ..faces.match import BLIND
 from ..faces.matching import FaceFeatures, embed_people
 from ..faces.packs import find_pack
 from ..faces.people import find_sources, read_people
@@ -86,7 +87,7 @@ def open_restorer(
         scale=args.id_scale or 0.0,
         formula=read_preset(preset) if (preset := args.id_scale_preset) else IDScalePreset(),
         threshold=args.threshold,
-        unmatched=args.unmatched,
+        unmatched=args.unmatched or BLIND,
         faces_per_run=args.faces_per_run,
         settings=Settings(
             steps=args.steps, guidance=args.guidance, sampler=args.sampler, size=args.size,

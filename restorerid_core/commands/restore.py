@@ -57,8 +57,9 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
           help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's")
     add("--threshold", type=number(ranges.COSINE), default=0.25,
         help="cosine for a match; default: %(default)s")
-    add("--unmatched", choices=(BLIND, LEAVE), default=BLIND,
-        help="faces that match nobody: restore blind, or leave; default: %(default)s")
+    add("--unmatched", choices=(BLIND, LEAVE),
+        help="faces that match nobody: restore blind, or leave; default: leave where there are "
+        "references, else blind")
     add("--faces-per-run", type=number(ranges.FACES_PER_RUN), default=4,
         help="largest batch; default: %(default)s")
     add_engine_options(parser)
@@ -80,6 +81,7 @@ def restore(args: argparse.Namespace) -> int:
     from .run import restore_all, share
 
     check_engine_options(args)
+    args.unmatched = unmatched(args)
     jobs = share(plan(args.photos, args.output), args.device)
     models = find_models(model_roots(args.models))
     check_not_read(files_written(jobs, args.report), files_read(args, models))
@@ -92,6 +94,11 @@ def restore(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([asdict(job) for job in jobs], default=str, indent=2))
     return report(jobs, args.output)
+
+
+def unmatched(args: argparse.Namespace) -> str:
+    """`BLIND` or `LEAVE`: with references, strangers are not what the user asks for."""
+    return args.unmatched or (LEAVE if args.reference else BLIND)
 
 
 def to_do(

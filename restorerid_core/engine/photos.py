@@ -1,6 +1,7 @@
 """Whole photographs and aligned faces: found, matched, restored and put back."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from ..faces.choose import choose_face
 from ..faces.crop import CROP, CropFace, FaceCrops, crop_faces
 from ..faces.detect import FaceAnalyzer
 from ..faces.match import BLIND, LEAVE, match_faces
-from ..faces.matching import batches
+from ..faces.matching import batches, work_ahead
 from ..faces.packs import FacePack
 from ..faces.paste import PasteSettings, paste_faces
 from ..faces.reference import Reference
@@ -31,6 +32,7 @@ Step = Callable[[int, int], object]
 Measured = tuple[float | None, float | None]
 """MUSIQ's score and λ of a face."""
 NOTHING: Measured = (None, None)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ class PhotoRestorer:
         results = [match.result or self.unmatched for match in matches]
         parts: list[tuple[FaceCrops, Tensor]] = []
         quality: dict[int, Measured] = {}
-        for face, part in batches(crops, results, self.identities, self.faces_per_run):
+        todo = list(batches(crops, results, self.identities, self.faces_per_run))
+        log.info(work_ahead([len(part.faces) for _, part in todo], len(faces)))
+        for face, part in todo:
             restored, measured = self._restore(part.images, face, step)
             parts.append((part, restored))
             quality |= {f.number: m for f, m in zip(part.faces, measured, strict=True)}

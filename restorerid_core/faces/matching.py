@@ -80,6 +80,19 @@ def batches(
             yield stack_identities(people) if people else None, crops.subset(part)
 
 
+def work_ahead(runs: Sequence[int], faces: int) -> str:
+    """What the sampler is about to do; `runs` are the numbers of faces of its runs.
+
+    Such as `12 of 29 face(s) are restored, in 3 run(s) of the sampler: as long as 12 portraits`.
+    """
+    if not runs:
+        return f"none of {faces} face(s) is restored"
+    return (
+        f"{sum(runs)} of {faces} face(s) are restored, in {len(runs)} run(s) of the sampler: as "
+        f"long as {sum(runs)} portrait(s)"
+    )
+
+
 def report(
     crops: Sequence[FaceCrops], matches: Sequence[Sequence[Match]], known: Mapping[str, Reference],
     chosen: Choices, unmatched: str,

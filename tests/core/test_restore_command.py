@@ -21,7 +21,7 @@ from torch import Tensor
 from restorerid_core.__main__ import main
 from restorerid_core.commands.basis import DIGESTS, restoration_basis
 from restorerid_core.commands.opening import read_references
-from restorerid_core.commands.restore import Job, add_restore, plan, to_do
+from restorerid_core.commands.restore import Job, add_restore, plan, to_do, unmatched
 from restorerid_core.commands.run import restore_all, write_report
 from restorerid_core.engine.locate import Models, find_models
 from restorerid_core.engine.photos import FaceResult, PhotoResult
@@ -66,7 +66,7 @@ def test_a_killed_run_is_taken_up_where_it_stopped(
     folder: Path, models: Path, faces_dir: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
-    run = command(folder, out, models, faces_dir, "--json", "--report")
+    run = command(folder, out, models, faces_dir, "--json", "--report", "--unmatched", "blind")
     process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 300
     while len(list(out.glob("*.png"))) < 2 and time.monotonic() < deadline:
@@ -108,6 +108,17 @@ def check_pictures(folder: Path, out: Path, first: set[str], jobs: dict[str, Any
         if name not in first:
             assert person in found[name]
             assert (out / "report" / name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [([], "blind"), (["--reference", "a.png"], "leave"),
+     (["--reference", "a.png", "--unmatched", "blind"], "blind")],
+)  # fmt: skip
+def test_strangers_are_left_alone_where_people_are_named(options: list[str], expected: str):
+    parser = argparse.ArgumentParser()
+    add_restore(parser.add_subparsers())
+    assert unmatched(parser.parse_args(["restore", "p.png", "-o", "out", *options])) == expected
 
 
 @pytest.mark.slow
