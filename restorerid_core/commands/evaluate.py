@@ -57,6 +57,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from accelerate import PartialState
 
     from ..evaluation.identities import find_identities
+    from ..evaluation.table import read_csv
     from .basis import metric_basis
     from .evaluation_report import write_report
     from .opening import open_meter_of
@@ -64,6 +65,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
     methods = [parse_method(text) for text in args.methods]
     check_engine_options(args)
+    for table in args.beside:
+        read_csv(table)
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..evaluation.identities import Identity
 from ..evaluation.meter import Scores
 from ..evaluation.methods import Method
-from ..evaluation.table import Row, fixed, read_csv, texts, to_csv, to_latex, to_markdown
+from ..evaluation.table import FEWEST, Row, fixed, read_csv, texts, to_csv, to_latex, to_markdown
 from ..grid import labelled_grid
 from ..photo_files import read_photo, save
 from ..run_folder import write_text
@@ -17,9 +17,10 @@ PUBLISHED = Path(__file__).parents[1] / "evaluation" / "published.csv"
 """What is known of the paper's tables."""
 CELL = 256
 FOOTNOTE = (
-    "Means with their 95 % confidence intervals over people; ↑ higher is better, ↓ lower is. "
-    "LMSE in px² at a shorter side of 512 px; – where weights or faces are missing. ID and LMSE "
-    "depend on the face models: figures of others, the paper's too, cannot be compared with them.\n"
+    "Means over people, of 5 and more with their 95 % confidence intervals; ↑ higher is better, "
+    "↓ lower is. LMSE in px² at a shorter side of 512 px; – where weights or faces are missing. ID "
+    "and LMSE depend on the face models: figures of others, the paper's too, cannot be compared "
+    "with them.\n"
 )
 
 
@@ -27,7 +28,8 @@ def write_report(
     run: EvaluationRun, methods: Sequence[Method], people: Sequence[Identity],
     beside: Sequence[Path], grid_rows: int,
 ) -> str:  # fmt: skip
-    """Writes the tables and grids into the run's folder; returns the table as Markdown.
+    """Writes the tables and grids into the run's folder; returns the table as Markdown, and below
+    it that people are too few for intervals where they are.
 
     Raises:
         RestorerIDError: a file of `beside` is no table, or a grid would be too large.
@@ -43,6 +45,8 @@ def write_report(
         write_text(run.output / name, text)
     for name in run.degradations:
         draw_grid(run, name, methods, people[:grid_rows])
+    if len(people) < FEWEST:
+        markdown += f"\nOf fewer than {FEWEST} people no confidence interval is given.\n"
     return markdown
 
 

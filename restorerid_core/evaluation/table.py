@@ -15,6 +15,8 @@ from ..errors import RestorerIDError
 from .meter import METRICS, Scores
 
 CONFIDENCE = 0.95
+FEWEST = 5
+"""Pictures that an interval is given of."""
 NOT_MEASURED = "–"
 COLUMNS = ("degradation", "method", "metric", "mean", "half_width", "pictures")
 """Of the CSV: one line for each value of the table."""
@@ -24,7 +26,8 @@ COLUMNS = ("degradation", "method", "metric", "mean", "half_width", "pictures")
 class Mean:
     """The mean of a metric over `pictures`; its 95 % confidence interval is ± `half_width`.
 
-    `half_width` is NaN where it is not known: of one picture, or of a published value.
+    `half_width` is NaN where it is not known: of fewer than `FEWEST` pictures, whose interval would
+    be wider than anything that it could tell, or of a published value.
     """
 
     value: float
@@ -37,7 +40,7 @@ class Mean:
         from scipy.stats import t
 
         count = len(values)
-        if count < 2:
+        if count < FEWEST:
             return cls(float(np.mean(values)), math.nan, count)
         error = float(np.std(values, ddof=1)) / math.sqrt(count)
         width = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error

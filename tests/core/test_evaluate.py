@@ -15,6 +15,7 @@ from PIL import Image
 from tiny_models import tiny_models
 from torch import Tensor
 
+from restorerid_core.__main__ import main
 from restorerid_core.commands.evaluate import usable_methods
 from restorerid_core.commands.evaluation_report import write_report
 from restorerid_core.commands.evaluation_run import EvaluationRun
@@ -127,9 +128,21 @@ def test_baselines_are_run_measured_and_tabled(drawn: Path, tmp_path: Path):
     ]
     assert rows[0].means["PSNR"].pictures == 3
     assert "| light | paper: base model |" in markdown
+    assert "no confidence interval" in markdown  # of three people
+    assert "±" not in markdown.split("paper:")[0]
     assert "are missing" in (run.output / "table.md").read_text()
     assert Image.open(run.output / "grid-heavy.png").size[0] > 5 * 256
     assert (run.output / "table.tex").is_file()
+
+
+def test_a_table_that_is_none_is_told_before_any_work(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    table = tmp_path / "other.csv"
+    options = ["--device", "cpu", "--methods", "bicubic", "--beside", str(table)]
+    assert main(["evaluate", str(drawn), "-o", str(tmp_path / "out"), *options]) == 1
+    assert "other.csv' cannot be read as a table" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_there_is_not_made_again(drawn: Path, tmp_path: Path):

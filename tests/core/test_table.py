@@ -28,7 +28,7 @@ SCORES = [
     {"PSNR": 20.0, "SSIM": 0.5, "LMSE": None, "ID": 0.1},
     {"PSNR": 22.0, "SSIM": 0.6, "LMSE": 4.0, "ID": 0.2},
     {"PSNR": 27.0, "SSIM": 0.7, "LMSE": 6.0, "ID": 0.6},
-]
+] * 3
 ROWS = [Row.of("light", "LQ & raw_1", SCORES), Row.of("heavy", "λ by MUSIQ", SCORES[:1])]
 
 
@@ -36,7 +36,8 @@ def test_mean_and_interval_of_known_values():
     mean = Mean.of([1.0, 2.0, 3.0, 4.0, 5.0])
     assert mean.value == 3
     assert mean.half_width == pytest.approx(2.7764 * math.sqrt(2.5 / 5), rel=1e-4)  # t(4, 0.975)
-    assert math.isnan(Mean.of([7.0]).half_width)
+    for few in ([7.0], [5.5, 610.58], [1.0, 2.0, 3.0, 4.0]):
+        assert math.isnan(Mean.of(few).half_width)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
@@ -52,7 +53,7 @@ def test_cells_say_what_is_missing():
     first, second = (dict(zip(METRICS, row[2:], strict=True)) for row in cells)
     assert first["PSNR"].startswith("23.00 ± ")
     assert first["LPIPS"] == "–"
-    assert first["LMSE"].startswith("5.00 ± ") and first["LMSE"].endswith(" (2 of 3)")
+    assert first["LMSE"].startswith("5.00 ± ") and first["LMSE"].endswith(" (6 of 9)")
     assert second["ID"] == "0.100"
 
 
@@ -82,9 +83,9 @@ def test_names_are_no_formulas_of_a_spreadsheet():
 
 def test_single_images_and_their_mean():
     _, cells = image_texts(SCORES)
-    assert [row[0] for row in cells] == ["1", "2", "3", "mean of 3"]
+    assert [row[0] for row in cells] == [*"123456789", "mean of 9"]
     assert cells[0][1:3] == ["20.00", "0.500"]
-    assert cells[3][5].endswith("(2 of 3)")
+    assert cells[9][5].endswith("(6 of 9)")
     assert len(image_texts(SCORES[:1])[1]) == 1
 
 
