@@ -96,7 +96,7 @@ def read_json(path: Path) -> Any:
         return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RestorerIDError(
             f"'{path}' is not JSON ({error}): delete it, and it is made anew."
         ) from error
