@@ -106,6 +106,10 @@ class RestorerIDAutoScale(io.ComfyNode):
                 f"min is {min:g} and max is {max:g}; expected 0 <= min <= max <= {HIGHEST:g}: "
                 "exchange or lower them."
             )
+        try:
+            id_scale.musiq_weights(weight_folders("musiq"))
+        except RestorerIDError as error:
+            return str(error)
         return True
 
     @classmethod

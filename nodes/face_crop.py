@@ -25,7 +25,7 @@ from ..restorerid_core.faces.select import (
 from ..restorerid_core.images import check_image, to_rgb
 from ..restorerid_core.ranges import CROP_SIZE, FACE_SIZE, FACES, check_choice
 from .face_features import steps, stop_if_cancelled
-from .face_models import face_model_roots, face_models_input
+from .face_models import face_model_roots, face_models_input, validate_face_models
 from .types import CATEGORY, CropsType
 
 CHOSEN, SKIPPED = (60, 200, 90), (150, 150, 150)
@@ -75,6 +75,10 @@ class RestorerIDFaceCrop(io.ComfyNode):
                                  tooltip="A line for each face: size, place, how it is cropped."),
             ],
         )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, face_models: list[str] | None = None) -> bool | str:
+        return validate_face_models(face_models)
 
     @classmethod
     def execute(

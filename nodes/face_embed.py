@@ -27,7 +27,12 @@ from .face_features import (
     stop_if_cancelled,
     unconditional_hidden,
 )
-from .face_models import face_choice_inputs, face_model_roots, face_models_input
+from .face_models import (
+    face_choice_inputs,
+    face_model_roots,
+    face_models_input,
+    validate_face_models,
+)
 from .model import RestorerIDModel
 from .types import CATEGORY, FaceType, RestorerIDType
 
@@ -72,6 +77,10 @@ class RestorerIDFaceEmbed(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, face_models: str | None = None) -> bool | str:
+        return validate_face_models(face_models)
 
     @classmethod
     def execute(

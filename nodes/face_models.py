@@ -4,8 +4,9 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
+from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.choose import FACE_RULES
-from ..restorerid_core.faces.packs import AUTO, pack_folders
+from ..restorerid_core.faces.packs import AUTO, find_pack, pack_folders
 from ..restorerid_core.ranges import FACE_INDEX
 
 TOOLTIP = (
@@ -25,6 +26,21 @@ def face_models_input(tooltip: str = TOOLTIP) -> io.Combo.Input:
     """The choice among the packs on disk; ComfyUI asks for it anew at each refresh."""
     packs = dict.fromkeys(folder.name for folder in pack_folders(face_model_roots()))
     return io.Combo.Input("face_models", options=[AUTO, *packs], default=AUTO, tooltip=tooltip)
+
+
+def validate_face_models(face_models: str | list[str] | None) -> bool | str:
+    """For a node's `validate_inputs`: missing face models are told before a run begins.
+
+    Args:
+        face_models: a list where the node takes its inputs as lists; None where it is linked.
+    """
+    name = face_models[0] if isinstance(face_models, list) else face_models
+    try:
+        if name is not None:
+            find_pack(face_model_roots(), name)
+    except RestorerIDError as error:
+        return str(error)
+    return True
 
 
 def face_choice_inputs() -> list[io.Input]:

@@ -24,7 +24,7 @@ from ..restorerid_core.faces.similarity_picture import draw_comparison
 from ..restorerid_core.images import check_image, to_rgb
 from ..restorerid_core.ranges import check_choice
 from .face_features import steps, stop_if_cancelled
-from .face_models import face_model_roots, face_models_input
+from .face_models import face_model_roots, face_models_input, validate_face_models
 from .types import CATEGORY
 
 
@@ -81,6 +81,10 @@ class RestorerIDFaceSimilarity(io.ComfyNode):
                 ),
             ],
         )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, face_models: str | None = None) -> bool | str:
+        return validate_face_models(face_models)
 
     @classmethod
     def execute(

@@ -8,12 +8,13 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.weight_files import FETCH
 from .model import load_model
 from .types import CATEGORY, RestorerIDType
 
 FOLDER = "restorerid"
 EXTENSIONS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
-NO_FILE = "put restorerid.safetensors into models/restorerid"
+NO_FILE = "run fetch, or put restorerid.safetensors into models/restorerid"
 
 
 def register_folder() -> None:
@@ -67,6 +68,7 @@ def _not_found(file: str) -> str:
     searched = " or ".join(f"'{path}'" for path in folder_paths.get_folder_paths(FOLDER))
     named = "No RestorerID file" if file == NO_FILE else f"No RestorerID file called '{file}'"
     return (
-        f"{named} was found in {searched}; put restorerid.safetensors or the authors'"
-        " RestorerIDFull.ckpt there, press R to refresh the list, and choose it."
+        f"{named} was found in {searched}; run {FETCH} in RestorerID's folder (about 11 GB with all"
+        " that the workflows need), or put restorerid.safetensors or the authors'"
+        " RestorerIDFull.ckpt there; then press R to refresh the list, and choose it."
     )

@@ -12,9 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .checkpoint.glance import fault_at_a_glance
 from .errors import RestorerIDError
 from .ranges import HIGHEST_ID_SCALE, SHOWN, check_text
-from .weight_files import find_weights, needs_pyiqa, read_weights, usable_weights
+from .weight_files import FETCH, needs_pyiqa, pyiqa_cache, read_weights, usable_weights
 
 if TYPE_CHECKING:
     import torch
@@ -149,12 +150,21 @@ def musiq_scores(
 
 
 def musiq_weights(folders: Sequence[Path]) -> Path:
-    """The MUSIQ weights file in one of `folders`, else in pyiqa's own cache, else downloaded to it.
+    """The MUSIQ weights file in one of `folders`, else in pyiqa's own cache; quick.
 
     Raises:
-        RestorerIDError: pyiqa is not installed, or the download failed.
+        RestorerIDError: it is in none, or empty or cut off there.
     """
-    return find_weights(folders, _musiq().default_model_urls["koniq10k"], "MUSIQ", BY_HAND)
+    looked = list(dict.fromkeys([*folders, pyiqa_cache()]))
+    files = [file for folder in looked if (file := folder / WEIGHTS).is_file()]
+    for file in files:
+        if not fault_at_a_glance(file):
+            return file
+    faults = "".join(f" {fault_at_a_glance(file)}" for file in files)
+    raise RestorerIDError(
+        f"MUSIQ's weights {WEIGHTS} are in none of {', '.join(map(str, looked))}.{faults} Run "
+        f"{FETCH} in RestorerID's folder (0.1 GB), or {BY_HAND}."
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,7 @@
 """Published weights that are small enough to be fetched when they are first needed."""
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -11,6 +12,15 @@ from .errors import RestorerIDError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+FETCH = "`python -m restorerid_core fetch`"
+
+
+def pyiqa_cache() -> Path:
+    """Where pyiqa keeps what it downloads: below torch's hub folder, found as torch finds it."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("TORCH_HOME") or os.path.join(cache, "torch")
+    return Path(os.path.expanduser(home)) / "hub" / "pyiqa"
 
 
 def find_weights(folders: Sequence[Path], url: str, what: str, otherwise: str) -> Path:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -75,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._note()
-        name = self.path.removeprefix("/").replace("/resolve/main/", "/")
+        name = re.sub("/resolve/[^/]+/", "/", self.path.removeprefix("/"))
         status = self.hub.status.get(name, 302 if name in self.hub.files else 404)
         headers = {"Content-Length": "0"}
         if status == 302:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import id_scale
-from ..engine.locate import MUSIQ, Models, find_file, model_roots
+from ..engine.locate import MUSIQ, Models, folders, model_roots
 from ..evaluation.lpips import lpips_weights
 from ..evaluation.meter import Meter
 from ..faces.packs import FacePack, find_pack
@@ -76,9 +76,8 @@ def scale_basis(args: argparse.Namespace, digests: Digests) -> dict[str, Any]:
 
 
 def musiq_basis(roots: Sequence[Path], digests: Digests) -> dict[str, Any]:
-    """Raises RestorerIDError where there is no MUSIQ and it cannot be downloaded."""
-    # Otherwise by pyiqa, which takes seconds to import.
-    weights = find_file(roots, MUSIQ) or id_scale.musiq_weights([r / MUSIQ[0] for r in roots])
+    """Raises RestorerIDError where there is no MUSIQ."""
+    weights = id_scale.musiq_weights(folders(roots, MUSIQ[0]))
     return {"MUSIQ": digests.of(weights)}
 
 
@@ -102,11 +101,11 @@ def metric_basis(args: argparse.Namespace, meter: Meter, digests: Digests) -> di
     roots = model_roots(args.models)
     found: dict[str, Any] = {}
     if meter.lpips is not None:
-        weights = lpips_weights([root / "lpips" for root in roots])
+        weights = lpips_weights(folders(roots, "lpips"))
         found["LPIPS"] = digest_of([digests.of(path) for path in weights])
     if meter.musiq is not None:
         found |= musiq_basis(roots, digests)
     if meter.analyzer is not None:
-        pack = find_pack([root / "insightface" for root in roots])
+        pack = find_pack(folders(roots, "insightface"))
         found |= {name: digests.of(path) for name, path in face_files(pack).items()}
     return found

@@ -33,6 +33,8 @@ def calibrate(args: argparse.Namespace) -> int:
     load_torch()
     from accelerate import PartialState
 
+    from ..engine.locate import model_roots
+    from ..engine.weights import find_models
     from ..evaluation.identities import find_identities
     from .calibration_run import SWEEP, CalibrationRun
     from .opening import open_meter_of
@@ -43,6 +45,7 @@ def calibrate(args: argparse.Namespace) -> int:
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
+    find_models(model_roots(args.models), musiq=True)  # all that is missing is told at once
     pictures = open_run(args, [SWEEP], people)
     run = CalibrationRun(pictures, scales)
     if not args.overwrite:
@@ -50,8 +53,7 @@ def calibrate(args: argparse.Namespace) -> int:
     meter = pictures.meter = open_meter_of(args, lpips=False)
     if meter.musiq is None or meter.analyzer is None:
         raise RestorerIDError(
-            "calibrate needs MUSIQ and the face models, and one of them is not here: see above for "
-            "where to get it."
+            "calibrate needs MUSIQ and the face models, and one of them cannot be used: see above."
         )
     pictures.degrade(mine)
     run.sweep(mine, lambda: open_restorations(args, mine))

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from .. import ranges
-from ..engine.locate import Models, find_models, model_roots
+from ..engine.locate import Models, model_roots
+from ..engine.weights import find_models
 from ..errors import RestorerIDError
 from .arguments import number
 from .devices import device_name, open_device

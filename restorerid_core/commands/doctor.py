@@ -8,9 +8,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..engine.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, comfy_folders, find_file, model_roots
+from ..engine.extra_paths import FILE as EXTRA_FILE
+from ..engine.locate import (
+    ADAPTER,
+    BASE,
+    CLIP_VISION,
+    MUSIQ,
+    comfy_folders,
+    find_file,
+    folders,
+    model_roots,
+)
 from ..errors import RestorerIDError
 from ..faces.packs import find_pack
+from ..weight_files import FETCH
 from .progress import load_torch
 
 PACKAGES = (
@@ -18,8 +29,6 @@ PACKAGES = (
     "insightface", "onnxruntime", "pyiqa", "numpy", "pillow",
 )  # fmt: skip
 FILES = {"adapter": ADAPTER, "SD-1.5": BASE, "CLIP vision": CLIP_VISION, "MUSIQ": MUSIQ}
-FETCH = "python -m restorerid_core fetch"
-FETCHED = f"not here: `{FETCH}`, or pyiqa when it is first needed"
 
 
 def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +53,7 @@ def doctor(args: argparse.Namespace) -> int:
     else:
         for title, entries in found.items():
             print(f"{title}:")
-            absent = f"MISSING: `{FETCH}`" if title == "weights" else "MISSING"
+            absent = f"MISSING: {FETCH}" if title == "weights" else "MISSING"
             for name, value in entries.items():
                 print(f"  {name:<16} {value or absent}")
     return 0 if complete(found) else 1
@@ -53,10 +62,9 @@ def doctor(args: argparse.Namespace) -> int:
 def examine(roots: list[Path]) -> dict[str, dict[str, Any]]:
     """What is here; None stands for what is missing."""
     files: dict[str, Any] = {name: find_file(roots, kind) for name, kind in FILES.items()}
-    files["MUSIQ"] = files["MUSIQ"] or FETCHED
     notes: dict[str, Any] = {}
     try:
-        pack = find_pack([root / "insightface" for root in roots])
+        pack = find_pack(folders(roots, "insightface"))
         files |= {"face detector": pack.detector, "face recogniser": pack.recognizer}
         notes = {"face models": " ".join(pack.passed_over)} if pack.passed_over else {}
     except RestorerIDError as error:
@@ -65,11 +73,18 @@ def examine(roots: list[Path]) -> dict[str, dict[str, Any]]:
     return {
         "weights": {name: path and str(path) for name, path in files.items()},
         **({"passed over": notes} if notes else {}),
-        "searched": {str(root): "a folder" if root.is_dir() else "no folder" for root in roots},
+        "searched": {str(root): "a folder" if root.is_dir() else "no folder" for root in roots}
+        | {str(file): "read too" for file in extra_files()},
         "runs on": device(),
         "versions": {"python": platform.python_version(), **{p: installed(p) for p in PACKAGES}},
         "ComfyUI": {str(folder): "found" for folder in comfy_folders()} or {"none": "not needed"},
     }
+
+
+def extra_files() -> list[Path]:
+    """What names further folders."""
+    files = [comfy / EXTRA_FILE for comfy in comfy_folders()]
+    return [file for file in files if file.is_file()]
 
 
 def complete(found: dict[str, dict[str, Any]]) -> bool:

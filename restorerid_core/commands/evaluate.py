@@ -98,7 +98,8 @@ def open_run(
     Raises:
         RestorerIDError: weights are missing, or a file that is read would be written.
     """
-    from ..engine.locate import find_models, model_roots
+    from ..engine.locate import model_roots
+    from ..engine.weights import find_models
     from ..evaluation.meter import Meter
     from .basis import engine_basis, scale_basis, weight_files
     from .evaluation_run import EvaluationRun
@@ -130,7 +131,8 @@ def usable_methods(methods: Sequence[Method], has_musiq: bool) -> list[Method]:
 
 def open_restorations(args: argparse.Namespace, people: Sequence[Identity]) -> PhotoRestorer:
     """The networks, with a reference for each person."""
-    from ..engine.locate import find_models, model_roots
+    from ..engine.locate import model_roots
+    from ..engine.weights import find_models
     from ..faces.detect import load_analyzer
     from .opening import open_restorer
 

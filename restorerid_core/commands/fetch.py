@@ -98,6 +98,8 @@ def table(tasks: list[Task], root: Path) -> str:
         lines.append(f"{task.file.name:<{width}} {cells[0]:>10}  {cells[1]}")
         lines.append(f"  from {task.local or task.file.url}")
         lines.append(f"  to   {root / task.file.to}")
+        if task.file.sha256 == "":
+            lines.append("       no checksum of it is known here: taken as the hub gives it")
         if task.file is FULL:
             lines += [f"       split into {output}" for output in task.outputs]
     return "\n".join([f"{'file':<{width}} {'size':>10}  licence", *lines, ""])

@@ -14,7 +14,7 @@ import torch
 from .. import id_scale
 from ..conditioning import FaceIdentity
 from ..engine.clip import clip_hidden, encode_prompts, load_clip_vision, unconditional_hidden
-from ..engine.locate import Models, model_roots
+from ..engine.locate import Models, folders, model_roots
 from ..engine.models import load_sd15
 from ..engine.networks import Networks
 from ..engine.photos import PhotoRestorer
@@ -70,8 +70,8 @@ def open_restorer(
     musiq = None
     log.info("loading the face models, the adapter, CLIP and SD-1.5 ...")
     if args.id_scale is None:
-        folders = [root / "musiq" for root in model_roots(args.models)]
-        musiq = id_scale.load_musiq(id_scale.musiq_weights(folders))
+        places = folders(model_roots(args.models), "musiq")
+        musiq = id_scale.load_musiq(id_scale.musiq_weights(places))
     known = study(analyzer, read_references(args.reference) if people is None else people)
     networks = Networks.load(models.adapter, dtype, rest)
     identities = identify(known, models, networks, dtype, device)
@@ -101,12 +101,11 @@ def open_meter_of(args: argparse.Namespace, lpips: bool = True) -> Meter:
     roots = model_roots(args.models)
     analyzer = None
     try:
-        analyzer = load_analyzer(find_pack([root / "insightface" for root in roots]))
+        analyzer = load_analyzer(find_pack(folders(roots, "insightface")))
     except RestorerIDError as error:
         log.warning("LMSE and ID are not measured: %s", error)
-    folders = [root / "lpips" for root in roots] if lpips else None
-    musiq = [root / "musiq" for root in roots]
-    meter = open_meter(folders, musiq, analyzer, open_device(args.device))
+    places = folders(roots, "lpips") if lpips else None
+    meter = open_meter(places, folders(roots, "musiq"), analyzer, open_device(args.device))
     for sentence in meter.missing:
         log.warning("%s", sentence)
     return meter

@@ -93,7 +93,7 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
     Raises:
         RestorerIDError: a model is missing or another one, or OUT is of other settings.
     """
-    from ..engine.locate import CLIP_VISION, find_file, model_roots
+    from ..engine.locate import CLIP_VISION, find_file, folders, model_roots
     from ..faces.detect import load_analyzer
     from ..faces.packs import find_pack
     from .basis import face_files
@@ -101,7 +101,7 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
     from .prepare_run import RECORD, Preparation
 
     roots = model_roots(args.models)
-    pack = find_pack([root / "insightface" for root in roots])
+    pack = find_pack(folders(roots, "insightface"))
     features = open_features(args)
     limits = limits_of(args)
     settings = {

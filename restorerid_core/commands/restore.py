@@ -74,7 +74,8 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def restore(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     load_torch()
-    from ..engine.locate import find_models, model_roots
+    from ..engine.locate import model_roots
+    from ..engine.weights import find_models
     from ..faces.detect import load_analyzer
     from .basis import files_read, restoration_basis
     from .opening import open_restorer
@@ -83,7 +84,7 @@ def restore(args: argparse.Namespace) -> int:
     check_engine_options(args)
     args.unmatched = unmatched(args)
     jobs = share(plan(args.photos, args.output), args.device)
-    models = find_models(model_roots(args.models))
+    models = find_models(model_roots(args.models), musiq=args.id_scale is None)
     check_not_read(files_written(jobs, args.report), files_read(args, models))
     basis = restoration_basis(args, models)
     waiting = to_do(jobs, basis, args.overwrite, args.report)

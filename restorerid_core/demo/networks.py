@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Size, Tensor
 
-from ..engine.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models, require_file
+from ..engine.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models
 from ..faces.packs import FacePack
 from ..id_scale import musiq_network
 from .adapter_shapes import adapter_shapes, scaled
@@ -50,7 +50,7 @@ def small_models(root: Path) -> Models:
     for kind, shapes in files:
         weights = seeded_weights(shapes)
         save_file({key: tensor.half() for key, tensor in weights.items()}, _place(root, kind))
-    adapter_file, base, clip = (require_file([root], kind) for kind in (ADAPTER, BASE, CLIP_VISION))
+    adapter_file, base, clip = (_place(root, kind) for kind in (ADAPTER, BASE, CLIP_VISION))
     return Models(adapter_file, base, clip, STAND_IN)
 
 

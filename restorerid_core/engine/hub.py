@@ -22,16 +22,18 @@ class HubFile:
 
     Args:
         to: its place below a models folder.
-        size: in bytes; 0 is unknown.
-        sha256: of the file that is meant, or its first digits.
+        size: in bytes, for what is said before the hub is asked.
+        sha256: of the file that is meant, all its digits; "" where none is known.
+        revision: the state of the repository that is meant, by its commit.
     """
 
     repo: str
     path: str
     to: str
     licence: str
-    size: int = 0
+    size: int
     sha256: str = ""
+    revision: str = "main"
 
     @property
     def name(self) -> str:
@@ -43,7 +45,9 @@ class HubFile:
         from huggingface_hub import hf_hub_url
 
         mirror = os.environ.get("HF_ENDPOINT", "").rstrip("/")
-        return hf_hub_url(self.repo, self.path, endpoint=mirror or None)
+        return hf_hub_url(
+            self.repo, self.path, revision=self.revision, endpoint=mirror or None
+        )
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def look_up(file: HubFile) -> Offer:
     from huggingface_hub import get_hf_file_metadata
 
     try:
-        metadata = get_hf_file_metadata(file.url)
+        metadata = get_hf_file_metadata(file.url, token=token_for(file.url))
     except Exception as error:  # of whichever HTTP library the hub's version is built on
         raise _explained(error, file, "the hub cannot be reached") from error
     sha256 = metadata.etag or ""
@@ -78,7 +82,7 @@ def look_up(file: HubFile) -> Offer:
             f"{file.url} was answered without a size and a sha256, so that is not the hub: log in "
             "to the network if it asks for that, or correct HF_ENDPOINT."
         )
-    if not sha256.startswith(file.sha256):
+    if file.sha256 and sha256 != file.sha256:
         raise RestorerIDError(
             f"{file.path} of {file.repo} has the sha256 {sha256}; expected {file.sha256}: it was "
             "replaced there, so update RestorerID or get the file elsewhere."
@@ -98,6 +102,7 @@ def download(file: HubFile, offer: Offer, staging: Path) -> Path:
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
+    headers = build_hf_headers(token=token_for(file.url))
     whole, part = offer.staged(file, staging)
     if whole.is_file():
         return whole
@@ -107,7 +112,7 @@ def download(file: HubFile, offer: Offer, staging: Path) -> Path:
     try:
         with part.open("ab") as stream:
             http_get(
-                file.url, stream, resume_size=stream.tell(), headers=build_hf_headers(),
+                file.url, stream, resume_size=stream.tell(), headers=headers,
                 expected_size=offer.size, displayed_filename=file.name,
             )  # fmt: skip
     except Exception as error:  # as above
@@ -122,6 +127,14 @@ def download(file: HubFile, offer: Offer, staging: Path) -> Path:
         )
     os.replace(part, whole)
     return whole
+
+
+def token_for(url: str) -> bool | None:
+    """huggingface_hub's `token`: None is $HF_TOKEN or that of a login, and False is none.
+
+    What goes over http can be read on the way, so no token does.
+    """
+    return None if url.startswith("https://") else False
 
 
 def _explained(error: Exception, file: HubFile, problem: str) -> Exception:

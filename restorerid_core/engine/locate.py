@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoint.glance import fault_at_a_glance
-from ..errors import RestorerIDError
-from ..faces.packs import FacePack, find_pack
+from ..faces.packs import FacePack
 from ..id_scale import WEIGHTS
+from ..weight_files import pyiqa_cache
+from .extra_paths import extra_folders
 
 ADAPTER = ("restorerid", ("restorerid.safetensors", "RestorerIDFull.ckpt"))
 BASE = ("checkpoints", (
@@ -49,6 +50,16 @@ def comfy_folders() -> list[Path]:
     return [place for place in places if (place / "comfy" / "model_patcher.py").is_file()]
 
 
+def folders(roots: Sequence[Path], kind: str) -> list[Path]:
+    """Where models of a kind may be: below `roots`, where the ComfyUIs' extra_model_paths.yaml
+    says, and in pyiqa's cache."""
+    found = [root / kind for root in roots]
+    found += [folder for comfy in comfy_folders() for folder in extra_folders(comfy, kind)]
+    if kind == MUSIQ[0]:
+        found.append(pyiqa_cache())
+    return list(dict.fromkeys(found))
+
+
 def find_file(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> Path | None:
     """The first of the usual names in the first folder that has one.
 
@@ -57,32 +68,11 @@ def find_file(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> Path 
     return next((path for path in _there(roots, kind) if not fault_at_a_glance(path)), None)
 
 
+def faults(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> list[str]:
+    """A sentence for each file of the usual names that cannot be used."""
+    return [fault for path in _there(roots, kind) if (fault := fault_at_a_glance(path))]
+
+
 def _there(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> list[Path]:
-    folder, names = kind
-    paths = (root / folder / name for root in roots for name in names)
+    paths = (folder / name for folder in folders(roots, kind[0]) for name in kind[1])
     return [path for path in paths if path.is_file()]
-
-
-def require_file(roots: Sequence[Path], kind: tuple[str, tuple[str, ...]]) -> Path:
-    """As `find_file`; raises RestorerIDError that names the folders when there is none."""
-    found = find_file(roots, kind)
-    if found is None:
-        folder, names = kind
-        looked = ", ".join(str(root / folder) for root in roots)
-        faults = [str(fault_at_a_glance(path)).rstrip(".") for path in _there(roots, kind)]
-        passed_over = f" (passed over: {'; '.join(faults)})" if faults else ""
-        raise RestorerIDError(
-            f"{names[0]} was not found in {looked}{passed_over}: run `python -m restorerid_core "
-            "fetch`, or name a folder laid out like ComfyUI's models by --models."
-        )
-    return found
-
-
-def find_models(roots: Sequence[Path]) -> Models:
-    """Raises RestorerIDError for the first file that is missing."""
-    return Models(
-        adapter=require_file(roots, ADAPTER),
-        base=require_file(roots, BASE),
-        clip_vision=require_file(roots, CLIP_VISION),
-        faces=find_pack([root / "insightface" for root in roots]),
-    )

@@ -1,7 +1,8 @@
-"""The weights that a restoration needs: which are missing, and how each comes to its place."""
+"""The weights that a restoration needs: where they are, which are missing, and how each comes."""
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 from ..errors import RestorerIDError
 from ..faces.packs import find_pack
 from ..run_folder import replacing, sha256_of
+from ..weight_files import FETCH
 from .hub import HubFile, Offer, download
-from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, find_file
+from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models, faults, find_file, folders
 
 if TYPE_CHECKING:
     from ..checkpoint.conversion import Progress
@@ -20,7 +22,10 @@ FULL = HubFile(
     "YingJiacheng/RestorerID", FULL_NAME, f"{ADAPTER[0]}/{FULL_NAME}",
     "Apache-2.0 by its authors; holds IP-Adapter-FaceID weights (non-commercial research) and "
     "SD-1.5 (CreativeML Open RAIL-M)",
+    8_000_000_000,
 )  # fmt: skip
+"""Its size is about that of its parts in fp32. No source known here states the exact one or a
+sha256: the hub's are taken. A pickle runs nothing here: `checkpoint.pickles` is what reads it."""
 VISION = HubFile(
     "h94/IP-Adapter", "models/image_encoder/model.safetensors",
     f"{CLIP_VISION[0]}/{CLIP_VISION[1][0]}", "MIT", 2_528_373_448,
@@ -28,7 +33,8 @@ VISION = HubFile(
 )  # fmt: skip
 QUALITY = HubFile(
     "chaofengc/IQA-PyTorch-Weights", MUSIQ[1][0], f"{MUSIQ[0]}/{MUSIQ[1][0]}", "see pyiqa's page",
-    sha256="e95806b9",
+    108_610_983, "e95806b9eae5f3814c410f574ba8e552362bd5bc63d758ed5b97860f5d6185aa",
+    "0df2df423c65f6a64209309695f3845727431027",
 )  # fmt: skip
 FACES = tuple(
     HubFile(
@@ -76,6 +82,40 @@ def missing(roots: list[Path]) -> list[Task]:
         outputs = tuple(roots[0] / folder / names[0] for folder, names in made)
         tasks.append(Task(FULL, outputs, find_file(roots, (ADAPTER[0], (FULL_NAME,)))))
     return tasks
+
+
+def find_models(roots: list[Path], musiq: bool = False) -> Models:
+    """Every file that a restoration needs.
+
+    Args:
+        musiq: whether MUSIQ is needed too.
+    Raises:
+        RestorerIDError: names all that is missing, and what it costs to fetch it.
+    """
+    kinds = [ADAPTER, BASE, CLIP_VISION, *([MUSIQ] if musiq else [])]
+    found = {kind: find_file(roots, kind) for kind in kinds}
+    lacking = [kind[1][0] for kind in kinds if found[kind] is None]
+    reasons = [fault for kind in kinds if found[kind] is None for fault in faults(roots, kind)]
+    pack = None
+    try:
+        pack = find_pack(folders(roots, "insightface"))
+    except RestorerIDError as error:
+        lacking.append("face models")
+        reasons.append(str(error))
+    adapter, base, clip_vision = (found[kind] for kind in kinds[:3])
+    if adapter and base and clip_vision and pack and not lacking:
+        return Models(adapter, base, clip_vision, pack)
+    why = f" ({' '.join(reasons)})" if reasons else ""
+    raise RestorerIDError(
+        f"missing: {', '.join(lacking)}; searched: {', '.join(map(str, roots))}{why}: run {FETCH}, "
+        f"which downloads about {cost(missing(roots)):.1f} GB, or name a folder laid out like "
+        "ComfyUI's models by --models."
+    )
+
+
+def cost(tasks: Sequence[Task]) -> float:
+    """What is to be downloaded, in GB."""
+    return sum(task.file.size for task in tasks if task.local is None) / 1e9
 
 
 def bytes_needed(task: Task, staging: Path) -> int:
@@ -130,7 +170,7 @@ def move(source: Path, final: Path) -> None:
 
 def _has_pack(roots: list[Path]) -> bool:
     try:
-        find_pack([root / "insightface" for root in roots])
+        find_pack(folders(roots, "insightface"))
     except RestorerIDError:
         return False
     return True

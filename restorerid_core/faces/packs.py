@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import RestorerIDError
+from ..weight_files import FETCH
 from .onnx_signature import Signature, Value, read_signature
 
 AUTO = "auto"
@@ -76,8 +77,8 @@ def find_pack(roots: Sequence[Path], name: str = AUTO) -> FacePack:
     faults = "".join(f"; {sentence.rstrip('.')}" for sentence in passed_over)
     raise RestorerIDError(
         f"{wanted} was searched below {_listed(roots)}, but no folder there holds a face detector "
-        f"with landmarks and a face recognition model{looked}{faults}: run `python -m "
-        f"restorerid_core fetch` (0.2 GB), or unpack buffalo_l.zip from {DOWNLOAD} so that "
+        f"with landmarks and a face recognition model{looked}{faults}: run {FETCH} "
+        f"in RestorerID's folder (0.2 GB), or unpack buffalo_l.zip from {DOWNLOAD} so that "
         f"{roots[-1] / 'models' / 'buffalo_l'} holds {' and '.join(TRAINED)}."
     )
 

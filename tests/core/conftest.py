@@ -67,7 +67,7 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> dict[HubFile, bytes]:
     """Each file's bytes: small; only the face models are real, the others begin as weights do."""
     folder = tmp_path_factory.mktemp("contents")
     save_network(folder / "det", outputs=9, size="?", width=8)
-    save_network(folder / "rec", width=8)
+    save_network(folder / "rec")
     return {
         DETECTOR: (folder / "det").read_bytes(), RECOGNISER: (folder / "rec").read_bytes(),
         VISION: PICKLE_MAGIC + bytes(range(256)) * 400, QUALITY: PICKLE_MAGIC + b"musiq" * 1000,

@@ -137,7 +137,7 @@ def test_a_prompt_is_split_into_clips_tokens():
 @pytest.mark.slow
 def test_small_files_are_those_of_the_trained_networks(tmp_path: Path):
     models = small_models(tmp_path)
-    assert models.adapter == locate.require_file([tmp_path], locate.ADAPTER)
+    assert models.adapter == locate.find_file([tmp_path], locate.ADAPTER)
     found = inspect(models.adapter)
     assert (found.kind, found.problem) == ("a slim RestorerID adapter", None)
     (score,) = musiq_scores(load_musiq(untrained_musiq(tmp_path)), portrait()[None])
@@ -156,7 +156,7 @@ def test_missing_weights_are_named_in_one_sentence(
     out = tmp_path / "out"
     assert main(["demo", "-o", str(out), "--models", str(tmp_path)]) == 0
     (message,) = [record.getMessage() for record in caplog.records]
-    assert "(adapter, SD-1.5, CLIP vision, face detector, face recogniser)" in message
+    assert "(adapter, SD-1.5, CLIP vision, MUSIQ, face detector, face recogniser)" in message
     assert "restorerid_core fetch" in message
     assert "--steps=4" in calls[0][2]
     assert sorted(path.name for path in (out / "input").iterdir()) == ["photo.png", "reference.png"]

@@ -3,11 +3,13 @@ import json
 from pathlib import Path
 
 import pytest
+from onnx_files import save_network
 
 from restorerid_core.__main__ import main
 from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.commands import doctor
 from restorerid_core.engine import locate
+from restorerid_core.engine.weights import find_models, missing
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +19,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(locate, "comfy_folders", list)
     monkeypatch.setattr(doctor, "comfy_folders", list)
     monkeypatch.delenv("RESTORERID_MODELS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
 
 def run(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict]:
@@ -27,8 +30,8 @@ def run(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict]:
 def test_missing_weights_and_the_folders_searched(capsys, tmp_path: Path):
     status, found = run(capsys, "--models", str(tmp_path))
     assert status == 1
-    missing = {name for name, path in found["weights"].items() if path is None}
-    assert missing == {"adapter", "SD-1.5", "CLIP vision", "face detector", "face recogniser"}
+    absent = {name for name, path in found["weights"].items() if path is None}
+    assert absent == {*doctor.FILES, "face detector", "face recogniser"}
     assert found["searched"] == {str(tmp_path): "a folder", str(tmp_path / "own"): "no folder"}
     assert found["runs on"]["precision"] in ("fp16", "fp32")
     assert main(["doctor", "--models", str(tmp_path)]) == 1
@@ -50,3 +53,46 @@ def test_all_there(capsys, tmp_path: Path, faces_dir: Path, monkeypatch: pytest.
     status, found = run(capsys)
     assert found["versions"]["no-such-package"] is None
     assert status == 1
+
+
+EXTRA = """
+mine:
+    base_path: {base}
+    is_default: true
+    checkpoints: sd
+    clip_vision: |
+        nowhere
+        vision/
+    insightface: faces
+other:
+    restorerid: {base}/adapters
+    musiq: relative
+nothing:
+"""
+
+
+def test_extra_model_paths_are_read(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    comfy, base = tmp_path / "ComfyUI", tmp_path / "big disk"
+    places = {
+        "SD-1.5": base / "sd", "CLIP vision": base / "vision", "adapter": base / "adapters",
+        "MUSIQ": comfy / "relative",
+    }  # fmt: skip
+    for name, folder in places.items():
+        folder.mkdir(parents=True)
+        (folder / doctor.FILES[name][1][0]).write_bytes(PICKLE_MAGIC)
+    save_network(base / "faces" / "det.onnx", outputs=9, size="?")
+    save_network(base / "faces" / "rec.onnx")
+    monkeypatch.setattr(locate, "comfy_folders", lambda: [comfy])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    roots = locate.model_roots()
+    assert len(missing(roots)) == 5
+    (comfy / "extra_model_paths.yaml").write_text(EXTRA.format(base=base))
+    assert missing(roots) == []  # what `fetch` would bring
+    found = find_models(roots, musiq=True)  # what `restore` takes
+    assert (found.base.parent, found.faces.detector.parent) == (base / "sd", base / "faces")
+    weights = run(capsys)[1]["weights"]
+    assert {name: str(Path(weights[name]).parent) for name in places} == {
+        name: str(folder) for name, folder in places.items()
+    }
+    (comfy / "extra_model_paths.yaml").write_text("mine: [")
+    assert len(missing(roots)) == 5

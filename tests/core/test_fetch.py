@@ -32,6 +32,7 @@ from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.commands.fetch import STAGING
 from restorerid_core.engine import locate
 from restorerid_core.engine.hub import HubFile
+from restorerid_core.engine.weights import find_models
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.packs import find_pack
 
@@ -96,8 +97,8 @@ def test_what_cannot_be_weights_counts_as_missing(
     path.parent.mkdir()
     path.write_bytes(content)
     assert locate.find_file([tmp_path], locate.CLIP_VISION) is None  # what `doctor` asks
-    with pytest.raises(RestorerIDError, match=rf"passed over: '{path.name}'.*fetch"):
-        locate.require_file([tmp_path], locate.CLIP_VISION)  # what `restore` asks
+    with pytest.raises(RestorerIDError, match=rf"missing.*'{path.name}'.*fetch"):
+        find_models([tmp_path])  # what `restore` asks
     assert run(tmp_path) == 0
     assert path.read_bytes() == contents[VISION]
 

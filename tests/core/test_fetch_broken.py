@@ -28,6 +28,7 @@ from restorerid_core.checkpoint.adapter_file import load_adapter
 from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.commands.fetch import STAGING
 from restorerid_core.engine import locate
+from restorerid_core.engine.hub import SHA256, token_for
 
 
 def test_a_cut_is_resumed_by_range(hub: Hub, contents: dict, tmp_path: Path, capsys):
@@ -145,6 +146,20 @@ def test_a_damaged_file_is_deleted_and_the_others_come(hub: Hub, tmp_path: Path,
     assert (tmp_path / QUALITY.to).read_bytes() == body
 
 
+def test_files_are_pinned_by_whole_checksums_and_revisions(hub: Hub, tmp_path: Path):
+    for file in (VISION, QUALITY, DETECTOR, RECOGNISER):
+        assert SHA256.fullmatch(file.sha256)
+    assert run(tmp_path, "--dry-run") == 0
+    asked = [get.path for get in hub.asked("HEAD", QUALITY.repo)]
+    assert asked == [f"/{QUALITY.repo}/resolve/{QUALITY.revision}/{QUALITY.path}"]
+    assert len(QUALITY.revision) == 40
+    body = hub.files[place(QUALITY)]
+    same_start = checksum(body)[:8] + checksum(body + b"?")[8:]
+    hub.checksum[place(QUALITY)] = same_start  # as long a part of it as a file name holds
+    assert run(tmp_path) == 1
+    assert not hub.asked("GET", QUALITY.repo)
+
+
 def test_a_file_that_was_replaced_is_not_downloaded(hub: Hub, tmp_path: Path, capsys):
     hub.files[place(QUALITY)] = b"another network"
     assert run(tmp_path) == 1
@@ -178,8 +193,10 @@ def test_a_full_disk_is_told_as_such(hub: Hub, tmp_path: Path, monkeypatch, caps
     assert "No space left on device" in sentences(capsys)[0]
 
 
-def test_the_token_is_sent_to_the_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_token_never_goes_over_http(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
     assert run(tmp_path) == 0
-    assert {request.token for request in hub.asked("HEAD")} == {"Bearer hf_mine"}
-    assert {request.token for request in hub.asked("GET", "/store/")} == {None}
+    assert len(hub.requests) >= 2 * len(hub.files)
+    assert {request.token for request in hub.requests} == {None}
+    assert token_for("https://hub.example/file") is None  # huggingface_hub's word for: the usual
+    assert token_for("http://hub.example/file") is False

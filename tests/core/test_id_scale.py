@@ -1,9 +1,7 @@
 """Adaptive ID-scale: the formula, and MUSIQ on pyiqa's real network with seeded random weights."""
 import math
 import sys
-from http.client import IncompleteRead
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 import torch
@@ -19,6 +17,7 @@ from restorerid_core.id_scale import (
     musiq_weights,
     report,
 )
+from restorerid_core.weight_files import pyiqa_cache
 
 pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
 
@@ -135,36 +134,30 @@ def test_weights_in_a_folder_come_first(weights, tmp_path):
     assert musiq_weights([tmp_path, weights.parent]) == weights
 
 
-def test_weights_in_the_cache_of_pyiqa_are_used(pyiqa, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("pyiqa.utils.download_util.DEFAULT_CACHE_DIR", str(weights.parent))
-    assert musiq_weights([tmp_path]) == weights
+def test_weights_in_the_cache_of_pyiqa_are_used(weights, tmp_path, monkeypatch):
+    from pyiqa.utils.download_util import DEFAULT_CACHE_DIR
+
+    assert str(pyiqa_cache()) == DEFAULT_CACHE_DIR
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    pyiqa_cache().mkdir(parents=True)
+    (pyiqa_cache() / WEIGHTS).symlink_to(weights)
+    assert musiq_weights([tmp_path]) == pyiqa_cache() / WEIGHTS
 
 
-@pytest.mark.parametrize(
-    "failure", [URLError("no route to host"), TimeoutError("timed out"), IncompleteRead(b"")]
-)
-def test_a_failed_download_names_file_and_folder(pyiqa, tmp_path, monkeypatch, failure):
-    urls = []
-
-    def download(url, *args, **kwargs):
-        urls.append(url)
-        raise failure
-
-    monkeypatch.setattr("pyiqa.utils.download_util.download_url_to_file", download)
-    monkeypatch.setattr("pyiqa.utils.download_util.DEFAULT_CACHE_DIR", str(tmp_path / "cache"))
+def test_missing_weights_are_told_at_once_with_the_remedy(tmp_path, monkeypatch, no_network):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / WEIGHTS).touch()
     with pytest.raises(RestorerIDError) as caught:
-        musiq_weights([tmp_path / "models" / "musiq"])
-    message = str(caught.value)
-    assert [url.rsplit("/", 1)[-1] for url in urls] == [WEIGHTS]
-    for part in (WEIGHTS, str(tmp_path / "models" / "musiq"), urls[0], str(failure)):
-        assert part in message
-    assert message.endswith("put it there, or set the ID-scale by hand.")
-
-
-def test_missing_pyiqa(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyiqa.archs", None)
-    with pytest.raises(RestorerIDError, match=r"pyiqa cannot be imported .*pip install pyiqa"):
         musiq_weights([tmp_path])
+    for part in (WEIGHTS, str(tmp_path), "0 bytes", "core fetch`", "set the ID-scale by hand"):
+        assert part in str(caught.value)
+
+
+def test_missing_pyiqa(weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyiqa.archs", None)
+    load_musiq.cache_clear()
+    with pytest.raises(RestorerIDError, match=r"pyiqa cannot be imported .*pip install pyiqa"):
+        load_musiq(weights)
 
 
 class Malicious:

@@ -23,8 +23,9 @@ from restorerid_core.commands.basis import DIGESTS, restoration_basis
 from restorerid_core.commands.opening import read_references
 from restorerid_core.commands.restore import Job, add_restore, plan, to_do, unmatched
 from restorerid_core.commands.run import restore_all, write_report
-from restorerid_core.engine.locate import Models, find_models
+from restorerid_core.engine.locate import Models
 from restorerid_core.engine.photos import FaceResult, PhotoResult
+from restorerid_core.engine.weights import find_models
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.packs import FacePack
 from restorerid_core.id_scale import WEIGHTS
@@ -382,8 +383,11 @@ def test_wrong_references_are_told_before_anything_is_loaded(
 
 def test_missing_models_list_the_folders(tmp_path: Path):
     with pytest.raises(RestorerIDError) as error:
-        find_models([tmp_path])
-    assert "restorerid.safetensors was not found in " + str(tmp_path) in str(error.value)
+        find_models([tmp_path], musiq=True)
+    told = str(error.value)
+    for part in ("restorerid.safetensors", "restorerid_sd15", "CLIP-ViT-H", "musiq_koniq", "face"):
+        assert part in told.partition("searched")[0]  # all of it at once
+    assert str(tmp_path) in told and "core fetch`" in told and "10.8 GB" in told
 
 
 def test_a_missing_package_is_named(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from restorerid_core.conditioning import FaceIdentity
 from restorerid_core.engine.clip import encode_prompts
-from restorerid_core.engine.locate import ADAPTER, BASE, require_file
+from restorerid_core.engine.locate import ADAPTER, BASE, find_file
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
 from restorerid_core.engine.photos import PhotoRestorer
@@ -28,7 +28,8 @@ MakeRestorer = Callable[..., Restorer]
 @pytest.fixture(scope="module")
 def make_restorer(tmp_path_factory: pytest.TempPathFactory) -> MakeRestorer:
     root = tiny_models(tmp_path_factory.mktemp("models"), Path("no face models"))
-    adapter, base = (require_file([root], kind) for kind in (ADAPTER, BASE))
+    adapter, base = (find_file([root], kind) for kind in (ADAPTER, BASE))
+    assert adapter and base
     text, negative = encode_prompts(base, [PROMPT, NEGATIVE], torch.float32, CPU)
 
     def make(dtype: torch.dtype = torch.float32, low_memory: bool = False) -> Restorer:
