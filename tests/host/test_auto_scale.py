@@ -138,15 +138,12 @@ def test_a_preset_replaces_alpha_and_beta(node, auto_scale, error, tmp_path, mon
             node.execute(**settings, alpha=1.0, beta=1.0, preset=name)
 
 
-def test_offline_without_weights(node, error, tmp_path, monkeypatch):
-    def download(*args, **kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setattr("pyiqa.utils.download_util.download_url_to_file", download)
-    monkeypatch.setattr("pyiqa.utils.download_util.DEFAULT_CACHE_DIR", str(tmp_path))
+def test_missing_weights_are_told(node, error, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("folder_paths.models_dir", str(tmp_path))
-    with pytest.raises(error, match=r"musiq_koniq_ckpt-e95806b9\.pth are in none of .*musiq and"):
+    with pytest.raises(error, match=r"e95806b9\.pth are in none of .*core fetch`"):
         run(node, photos())
+    assert "core fetch`" in node.validate_inputs(min=0.0, max=0.0)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +164,8 @@ def test_a_bad_image_is_named(node, error):
         run(node, photos(1) * float("nan"))
 
 
-def test_validate_inputs(auto_scale):
-    validate = auto_scale.RestorerIDAutoScale.validate_inputs
+def test_validate_inputs(node):
+    validate = node.validate_inputs
     assert validate(min=0.0, max=0.0) is True
     assert validate(min=None, max=0.5) is True  # linked
     assert "expected 0 <= min <= max" in validate(min=1.0, max=0.5)
