@@ -7,6 +7,7 @@ from comfy_api.latest import io
 
 from ..restorerid_core.conditioning import FaceIdentity, LQCondition
 from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.ranges import ID_SCALE, SHARE, STRENGTH
 from .model import RestorerIDModel
 from .patch import RestorerIDPatch, check_window, patch_model
 from .types import CATEGORY, FaceType, LQType, RestorerIDType, ScaleType
@@ -31,27 +32,32 @@ class RestorerIDApply(io.ComfyNode):
                              "Encoder."),
                 FaceType.Input("face", optional=True, tooltip="The person, from RestorerID FaceID "
                                "Embedder. Leave it unconnected for a blind restoration."),
-                io.Float.Input("id_scale", default=0.35, min=0.0, max=3.0, step=0.01,
+                io.Float.Input("id_scale", default=0.35, min=ID_SCALE.low, max=ID_SCALE.high,
+                               step=0.01,
                                tooltip="λ, the weight of the identity: small for a photo that is "
                                "nearly good, up to about 1 for a very bad one. Not used when "
                                "auto_scale is connected."),
                 ScaleType.Input("auto_scale", optional=True, tooltip="λ from the photo's quality, "
                                 "one for each image, from RestorerID MUSIQ Auto-Scale. Overrides "
                                 "id_scale."),
-                io.Float.Input("structure_strength", default=1.0, min=0.0, max=2.0, step=0.01,
+                io.Float.Input("structure_strength", default=1.0, min=STRENGTH.low,
+                               max=STRENGTH.high, step=0.01,
                                tooltip="How firmly the result follows the LQ photo (SPADE). 1 is "
                                "the paper's; 0 switches it off."),
-                io.Float.Input("fir_strength", default=1.0, min=0.0, max=2.0, step=0.01,
+                io.Float.Input("fir_strength", default=1.0, min=STRENGTH.low,
+                               max=STRENGTH.high, step=0.01,
                                tooltip="Strength of the FIR-Adapter, which balances the photo's "
                                "structure against the identity. 1 is the paper's. With this and "
                                "id_scale both at 0 no identity is left and the LoRA is not applied "
                                "either."),
-                io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.001,
-                               advanced=True, tooltip="When the adapter begins to act, as a part "
-                               "of the sampling."),
-                io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.001,
-                               advanced=True, tooltip="When it stops. The LoRA is part of the "
-                               "weights and stays for the whole run."),
+                io.Float.Input("start_percent", default=0.0, min=SHARE.low, max=SHARE.high,
+                               step=0.001, advanced=True,
+                               tooltip="When the adapter begins to act, as a part of the "
+                               "sampling."),
+                io.Float.Input("end_percent", default=1.0, min=SHARE.low, max=SHARE.high,
+                               step=0.001, advanced=True,
+                               tooltip="When it stops. The LoRA is part of the weights and stays "
+                               "for the whole run."),
             ],
             outputs=[io.Model.Output(tooltip="For KSampler or a guider.")],
         )  # fmt: skip
@@ -75,7 +81,9 @@ class RestorerIDApply(io.ComfyNode):
         face: FaceIdentity | None = None, auto_scale: tuple[float, ...] | None = None,
     ) -> io.NodeOutput:  # fmt: skip
         patch = RestorerIDPatch(
-            lq, face, auto_scale or (id_scale,), structure_strength, fir_strength,
-            start_percent, end_percent,
+            lq, face, auto_scale or (ID_SCALE.check(id_scale, "id_scale"),),
+            STRENGTH.check(structure_strength, "structure_strength"),
+            STRENGTH.check(fir_strength, "fir_strength"),
+            SHARE.check(start_percent, "start_percent"), SHARE.check(end_percent, "end_percent"),
         )  # fmt: skip
         return io.NodeOutput(patch_model(model, restorerid, patch))

@@ -1,4 +1,5 @@
 """`RestorerIDAutoScale`: the paper's adaptive ID-scale, from the MUSIQ score of the photo."""
+import math
 from pathlib import Path
 
 import folder_paths
@@ -11,10 +12,11 @@ from ..restorerid_core import id_scale
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.id_scale_preset import IDScalePreset, read_preset
 from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.ranges import ALPHA, BETA, SCALE_LIMIT
 from .types import CATEGORY, ScaleType
 from .weight_folders import weight_folders
 
-HIGHEST = 10.0
+HIGHEST = SCALE_LIMIT.high or math.inf
 """Upper end of the two limits' sliders."""
 AS_ABOVE = "alpha and beta as above"
 FOLDER = "restorerid"
@@ -57,22 +59,24 @@ class RestorerIDAutoScale(io.ComfyNode):
                     "LQ spatial encoder.",
                 ),
                 io.Float.Input(
-                    "alpha", default=id_scale.ALPHA, min=-100.0, max=200.0, step=0.1,
+                    "alpha", default=id_scale.ALPHA, min=ALPHA.low, max=ALPHA.high, step=0.1,
                     tooltip="The MUSIQ score at which the ID-scale is 1. A higher value makes the "
                     "reference stronger for every photo. The paper uses 9.5.",
                 ),
                 io.Float.Input(
-                    "beta", default=id_scale.BETA, min=0.1, max=1000.0, step=0.1,
+                    "beta", default=id_scale.BETA, min=BETA.low, max=BETA.high, step=0.1,
                     tooltip="How slowly the ID-scale falls as the quality rises: it falls to 37 % "
                     "for each `beta` points of MUSIQ. The paper uses 10.",
                 ),
                 io.Float.Input(
-                    "min", default=id_scale.MINIMUM, min=0.0, max=HIGHEST, step=0.01,
+                    "min", default=id_scale.MINIMUM, min=SCALE_LIMIT.low, max=HIGHEST,
+                    step=0.01,
                     tooltip="The ID-scale is never below this. Raise it if good photos should "
                     "follow the reference too; 0 leaves the formula as it is.",
                 ),
                 io.Float.Input(
-                    "max", default=id_scale.MAXIMUM, min=0.0, max=HIGHEST, step=0.01,
+                    "max", default=id_scale.MAXIMUM, min=SCALE_LIMIT.low, max=HIGHEST,
+                    step=0.01,
                     tooltip="The ID-scale is never above this. The formula exceeds 2 only at a "
                     "MUSIQ score below 2.6, so the default hardly ever acts.",
                 ),
@@ -117,6 +121,8 @@ class RestorerIDAutoScale(io.ComfyNode):
         cls, image: torch.Tensor, alpha: float, beta: float, min: float, max: float,
         preset: str = AS_ABOVE,
     ) -> io.NodeOutput:  # fmt: skip
+        alpha, beta = ALPHA.check(alpha, "alpha"), BETA.check(beta, "beta")
+        min, max = SCALE_LIMIT.check(min, "min"), SCALE_LIMIT.check(max, "max")
         if preset != AS_ABOVE:
             chosen = find_preset(preset)
             alpha, beta = chosen.alpha, chosen.beta

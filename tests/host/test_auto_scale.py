@@ -75,6 +75,7 @@ def test_limits(node):
 @pytest.mark.parametrize("channels", [1, 4])
 def test_grey_and_rgba(node, channels):
     image = photos(1, channels)
+    image[..., 3:] = 1  # opaque
     rgb = image[..., :3] if channels == 4 else image.expand(-1, -1, -1, 3)
     assert run(node, image) == run(node, rgb)
 
@@ -149,7 +150,9 @@ def test_missing_weights_are_told(node, error, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"beta": 0.0}, "`beta` is 0; expected a number above 0"),
+        ({"beta": 0.0}, "`beta` is 0.0; expected a number from 0.1"),
+        ({"alpha": "high"}, "`alpha` is 'high'; expected a number"),
+        ({"low": float("nan")}, "`min` is nan; expected a number"),
         ({"low": 1.0, "high": 0.5}, "`min` is 1 and `max` is 0.5; expected min"),
     ],
 )

@@ -11,6 +11,10 @@ FIX = {"image": IMAGE, "source": IMAGE, "method": "none"}
 DEGRADE = {"image": IMAGE, "preset": "light", "seed": 0}
 PAIR = {"image": IMAGE, "reference": IMAGE, "pair": "same place", "face_models": "auto"}
 GRID = {"image_1": [IMAGE], "labels": [""], "columns": [0], "cell": [64]}
+APPLY = {
+    "model": None, "restorerid": None, "lq": None, "id_scale": 0.5, "structure_strength": 1.0,
+    "fir_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0,
+}  # fmt: skip
 NAN = float("nan")
 
 
@@ -26,8 +30,14 @@ NAN = float("nan")
         ("grid", "Grid", GRID, {"columns": [-1]}),
         ("grid", "Grid", GRID, {"cell": [NAN]}),
         ("grid", "Grid", GRID, {"cell": [10**9]}),
+        ("apply", "Apply", APPLY, {"id_scale": NAN}),
+        ("apply", "Apply", APPLY, {"structure_strength": "firm"}),
+        ("apply", "Apply", APPLY, {"fir_strength": 2.5}),
+        ("apply", "Apply", APPLY, {"start_percent": "half"}),
+        ("apply", "Apply", APPLY, {"end_percent": -1}),
         ("scale_sweep", "ScaleSweep", {}, {"values": 0.5}),
         ("schedule", "Schedule", {}, {"steps": 1}),
+        ("schedule", "Schedule", {}, {"steps": 1001}),
         ("schedule", "Schedule", {}, {"steps": NAN}),
         ("schedule", "Schedule", {}, {"steps": "many"}),
     ],

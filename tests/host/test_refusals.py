@@ -181,14 +181,6 @@ def test_sigmas_in_float64_are_the_same_and_nan_is_refused(
         sample_with(patched, scene.noise, sampler, sigmas * float("nan"), *text)
 
 
-@pytest.mark.parametrize("steps", [1, 1001, 2.5, float("nan"), "many"])
-def test_linked_steps_have_the_range_of_the_widget(
-    extension: ModuleType, patching: ModuleType, error: Any, steps: Any
-) -> None:
-    with pytest.raises(error, match=r"`steps` is .*; expected a whole number from 2 to 1000"):
-        extension.nodes.schedule.RestorerIDSchedule.execute(steps)
-
-
 def test_sigmas_backwards(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
 ) -> None:
@@ -245,12 +237,6 @@ def test_rows_that_are_not_whole_sets_of_images(
     patched.set_model_unet_function_wrapper(one_row)
     with pytest.raises(error, match="with 1 rows, which are not whole sets of the 2 images"):
         photos.sample(patched)
-
-
-@pytest.mark.parametrize("steps", [0, 1, 1001])
-def test_steps_out_of_range(extension: ModuleType, error: Any, steps: int) -> None:
-    with pytest.raises(error, match=f"steps is {steps} but the released schedule has 2 to 1000"):
-        extension.nodes.schedule.RestorerIDSchedule.execute(steps)
 
 
 def test_percent_that_never_acts(extension: ModuleType, patching: ModuleType) -> None:
