@@ -55,8 +55,8 @@ class RestorerIDAutoScale(io.ComfyNode):
             inputs=[
                 io.Image.Input(
                     "image",
-                    tooltip="The degraded photo at working size: connect the image output of the "
-                    "LQ spatial encoder.",
+                    tooltip="The degraded photo: connect the image output of the LQ spatial "
+                    "encoder. A shorter side above 512 px is reduced to it for the score.",
                 ),
                 io.Float.Input(
                     "alpha", default=id_scale.ALPHA, min=ALPHA.low, max=ALPHA.high, step=0.1,
@@ -134,10 +134,9 @@ class RestorerIDAutoScale(io.ComfyNode):
         model_management.free_memory(model_management.minimum_inference_memory(), device)
         progress = ProgressBar(len(photos))
 
-        def after_each() -> None:
-            progress.update(1)
-            model_management.throw_exception_if_processing_interrupted()
-
-        scores = id_scale.musiq_scores(model, photos, device, after_each)
+        scores = id_scale.musiq_scores(
+            model, id_scale.scored_size(photos), device, lambda: progress.update(1),
+            model_management.throw_exception_if_processing_interrupted,
+        )  # fmt: skip
         scales = id_scale.adaptive_id_scale(scores, alpha, beta, min, max)
         return io.NodeOutput(scales, scales[0], id_scale.report(scores, scales, alpha, beta))

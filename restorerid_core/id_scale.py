@@ -28,6 +28,8 @@ SWEEP_MAXIMUM, SWEEP_COUNT = HIGHEST_ID_SCALE, 64
 """The highest value and the number of values of a sweep."""
 LONGEST = 2000
 """Characters of a sweep's text."""
+SCORED_SIDE = 512
+"""Pixels: the shorter side of a photo of which alpha and beta were chosen."""
 WEIGHTS = "musiq_koniq_ckpt-e95806b9.pth"
 BY_HAND = "set the ID-scale by hand"
 
@@ -122,22 +124,42 @@ def report(
     return "\n".join(lines)
 
 
+def scored_size(images: Tensor) -> Tensor:
+    """Degraded photos (B, 3, H, W) at the size at which the formula takes their score.
+
+    That is the paper's working size: a shorter side above 512 px is reduced to it. A raw photo
+    would be judged by its grain, and take gigabytes and minutes.
+
+    Raises:
+        RestorerIDError: the longer side would exceed 8192 px.
+    """
+    from .images import resize, working_size
+
+    height, width = images.shape[-2:]
+    if min(height, width) <= SCORED_SIDE:
+        return images
+    return resize(images, working_size(height, width, SCORED_SIDE))
+
+
 def musiq_scores(
     model: nn.Module,
     images: Tensor,
     device: torch.device | str = "cpu",
     after_each: Callable[[], object] = lambda: None,
+    check: Callable[[], object] = lambda: None,
 ) -> list[float]:
     """MUSIQ (KonIQ) score of each image, about 0 (poor) to 100; the model goes back to the CPU.
 
     Args:
         model: from `load_musiq`.
         images: (B, 3, H, W) RGB in 0..1, any size; scored one at a time, at full size.
-        after_each: called after each image, for progress and interruption.
+        after_each: called after each image, for progress.
+        check: called before each of the network's layers; what it raises ends the work.
     """
     import torch
 
     scores = []
+    hooks = [layer.register_forward_pre_hook(lambda *_: check()) for layer in model.modules()]
     try:
         model.to(device)
         for image in images.split(1):
@@ -145,6 +167,8 @@ def musiq_scores(
                 scores.append(float(model(image.to(device, torch.float32).clamp(0, 1))))
             after_each()
     finally:
+        for hook in hooks:
+            hook.remove()
         model.to("cpu")
     return scores
 

@@ -17,7 +17,7 @@ from ..evaluation.curve_plot import plot_curves
 from ..evaluation.identities import Identity
 from ..evaluation.likeness import likeness
 from ..evaluation.methods import Configuration
-from ..id_scale import musiq_scores
+from ..id_scale import musiq_scores, scored_size
 from ..id_scale_preset import FORMAT
 from ..run_folder import claimed, difference, read_json, refuse, replacing, write_json
 from .evaluation_run import INPUT, EvaluationRun, restore
@@ -85,7 +85,7 @@ class CalibrationRun:
     def _quality(self, image: Tensor) -> float:
         meter = self.pictures.meter
         assert meter.musiq is not None
-        return musiq_scores(meter.musiq, image[None], meter.device)[0]
+        return musiq_scores(meter.musiq, scored_size(image[None]), meter.device)[0]
 
     def _lacking(self, degradation: str, person: Identity) -> list[float]:
         known = self.read(degradation, person).get("identity", {})

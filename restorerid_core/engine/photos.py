@@ -167,7 +167,7 @@ class PhotoRestorer:
         scales, scores = [self.scale] * len(images), [None] * len(images)
         if self.musiq is not None:
             # As in the nodes: the quality of the face at the size at which it is restored.
-            prepared = prepare(images, self.settings.size).image
+            prepared = id_scale.scored_size(prepare(images, self.settings.size).image)
             scores = id_scale.musiq_scores(self.musiq, prepared, self.restorer.device)
             scales = id_scale.adaptive_id_scale(scores, self.formula.alpha, self.formula.beta)
         restored = self.restorer.restore(images, face, scales, self.settings, step)

@@ -80,6 +80,16 @@ def test_grey_and_rgba(node, channels):
     assert run(node, image) == run(node, rgb)
 
 
+def test_a_large_photo_is_scored_at_working_size(node, auto_scale, monkeypatch):
+    small = auto_scale.id_scale.scored_size(photos().movedim(-1, 1))
+    assert small.shape[2:] == (64, 80)
+    monkeypatch.setattr(auto_scale.id_scale, "SCORED_SIDE", 48)
+    small = auto_scale.id_scale.scored_size(photos().movedim(-1, 1))
+    assert small.shape[2:] == (48, 60)
+    scored = run(node, photos(), high=10.0)[0]
+    assert scored == run(node, small.movedim(1, -1), high=10.0)[0]
+
+
 def test_result_is_the_same_in_inference_mode(node):
     expected = run(node, photos())
     with torch.inference_mode():
@@ -99,7 +109,7 @@ def test_progress_and_interruption(node):
         comfy.model_management.interrupt_current_processing(True)
         with pytest.raises(comfy.model_management.InterruptProcessingException):
             run(node, photos())
-        assert seen[2:] == [(1, 2)]
+        assert seen[2:] == []  # heard inside of the first image
     finally:
         comfy.model_management.interrupt_current_processing(False)
         comfy.utils.set_progress_bar_global_hook(previous)
