@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.crop import FaceCrops
-from ..restorerid_core.faces.paste import COLORS, PasteSettings, paste_faces
+from ..restorerid_core.faces.paste import PasteSettings, paste_faces
 from ..restorerid_core.faces.select import format_numbers
+from ..restorerid_core.faces.tone import COLORS
 from ..restorerid_core.images import check_image, to_rgb
 from ..restorerid_core.ranges import FEATHER, SHARE, check_choice
 from .types import CATEGORY, CropsType
@@ -39,8 +40,9 @@ class RestorerIDFacePaste(io.ComfyNode):
                                "edge, a part of the head's radius."),
                 io.Combo.Input("color", options=list(COLORS), default=PasteSettings.color,
                                tooltip="restored: the colours of the restored faces. photo: only "
-                               "their brightness, for old photos of a single tone. auto: photo for "
-                               "black-and-white faces, else restored."),
+                               "their brightness, for old photos of a single tone. auto: photo "
+                               "where the whole photo has one tone (black and white, sepia, "
+                               "tinted), else restored."),
                 io.Float.Input("grain", default=PasteSettings.grain, min=SHARE.low,
                                max=SHARE.high, step=0.05, advanced=True, tooltip="Matters only for "
                                "faces that are larger in the photo than restored: how much of the "

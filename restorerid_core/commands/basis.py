@@ -27,7 +27,7 @@ def restoration_basis(args: argparse.Namespace, models: Models) -> dict[str, Any
         RestorerIDError: as `scale_basis`.
     """
     digests = Digests(args.output / DIGESTS)
-    names = ("aligned", "threshold", "unmatched", "faces_per_run", "id_scale")
+    names = ("aligned", "threshold", "unmatched", "faces_per_run", "color", "id_scale")
     return {
         **engine_basis(args, models, digests),
         **{name: getattr(args, name) for name in names},

@@ -26,6 +26,7 @@ from ..faces.detect import FaceAnalyzer, load_analyzer
 from ..faces.match import BLIND
 from ..faces.matching import FaceFeatures, embed_people
 from ..faces.packs import find_pack
+from ..faces.paste import PasteSettings
 from ..faces.people import find_sources, read_people
 from ..faces.person import Person, merge_people
 from ..faces.reference import Reference, study_person
@@ -89,6 +90,7 @@ def open_restorer(
         threshold=args.threshold,
         unmatched=args.unmatched or BLIND,
         faces_per_run=args.faces_per_run,
+        paste=PasteSettings(color=args.color),
         settings=Settings(
             steps=args.steps, guidance=args.guidance, sampler=args.sampler, size=args.size,
             color_fix=args.color_fix, seed=args.seed,

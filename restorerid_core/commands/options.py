@@ -9,6 +9,7 @@ from ..degradation.config import PRESETS
 from ..engine.schedulers import SAMPLERS
 from ..engine.settings import COLOR_FIXES, NEGATIVE, PROMPT, Settings
 from ..faces.match import BLIND
+from ..faces.tone import AUTO
 from .arguments import number
 from .devices import device_name, open_device
 from .references import split_reference
@@ -56,7 +57,7 @@ def add_people_options(parser: argparse.ArgumentParser, degradations: Sequence[s
     # What `restore` asks for, and is given by the people here.
     parser.set_defaults(
         reference=[], id_scale=0.0, id_scale_preset=None, threshold=0.0, unmatched=BLIND,
-        faces_per_run=1,
+        faces_per_run=1, color=AUTO,
     )  # fmt: skip
 
 

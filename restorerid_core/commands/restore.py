@@ -15,6 +15,7 @@ from typing import Any
 from .. import ranges
 from ..errors import RestorerIDError
 from ..faces.match import BLIND, LEAVE
+from ..faces.tone import AUTO, COLORS
 from ..run_folder import Basis, check_not_read, difference, folded, refuse, sha256_of
 from .arguments import number
 from .options import add_engine_options, check_engine_options
@@ -60,6 +61,9 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add("--unmatched", choices=(BLIND, LEAVE),
         help="faces that match nobody: restore blind, or leave; default: leave where there are "
         "references, else blind")
+    add("--color", choices=COLORS, default=AUTO,
+        help="colours of the faces: restored, those of the photo, or auto, the photo's where it "
+        "has one tone as old prints; default: %(default)s")
     add("--faces-per-run", type=number(ranges.FACES_PER_RUN), default=4,
         help="largest batch; default: %(default)s")
     add_engine_options(parser)

@@ -13,13 +13,10 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ..errors import RestorerIDError
 from .crop import CROP, CropFace, FaceCrops, extract, window_of
 from .mask import HEAD_AXES, REACH, face_mask
+from .tone import AUTO, PHOTO, has_one_tone
 from .warp import coordinates, rescaled, sample, scale_of, shrunk
 
-AUTO, RESTORED, PHOTO = "auto", "restored", "photo"
-COLORS = (AUTO, RESTORED, PHOTO)
 LUMA = (0.299, 0.587, 0.114)
-GREY = 2 / 255
-"""A photo whose channels differ less than this is black and white."""
 BLOCK = 2**16
 """Pixels of the photo worked on at a time, which keeps the memory small beside the photo's."""
 ASPECT = 0.02
@@ -36,8 +33,8 @@ class PasteSettings:
 
     Attributes:
         feather: width of the mask's soft edge, a part of the head's radius, above 0.
-        color: "restored" takes the colours of the restored face, "photo" only its brightness,
-            "auto" is "photo" for a black-and-white face and else "restored".
+        color: "restored" takes the colours of the restored faces, "photo" only their brightness,
+            "auto" is "photo" where the photo and its faces have one tone, and else "restored".
         grain: how much of the photo's texture that is finer than the restored face's pixels stays,
             0 to 1. It matters only for faces that are larger in the photo than restored.
     """
@@ -67,13 +64,33 @@ def paste_faces(
     out = photos.clone()
     for crops, restored in parts:
         check_parts(photos, crops, restored)
+    seen = [
+        (face.image, image)
+        for crops, _ in parts for face, image in zip(crops.faces, crops.images, strict=True)
+    ]  # fmt: skip
+    toned = [
+        _keeps_tone(photo, [image for place, image in seen if place == number], settings.color)
+        for number, photo in enumerate(photos)
+    ]
+    for crops, restored in parts:
         resized = (width / crops.photo_size[1], height / crops.photo_size[0])
         every = (*crops.faces, *crops.others)
         for face, image in zip(crops.faces, restored, strict=True):
             others = [other for other in every if other is not face and other.image == face.image]
             place = face.image
-            _paste(photos[place], out[place], mask[place], face, others, image, resized, settings)
+            _paste(photos[place], out[place], mask[place], face, others, image, resized, settings,
+                   toned[place])  # fmt: skip
     return out, mask
+
+
+def _keeps_tone(photo: Tensor, faces: Sequence[Tensor], color: str) -> bool:
+    """Whether all faces (3, S, S) of a photo (3, H, W) keep its colours.
+
+    Faces are looked at by themselves, too: in a colour photo of snow they may be small.
+    """
+    if color != AUTO or not faces:
+        return color == PHOTO
+    return has_one_tone([photo]) and has_one_tone(faces)
 
 
 def check_parts(photos: Tensor, crops: FaceCrops, restored: Tensor) -> None:
@@ -118,13 +135,15 @@ def difference(
 
 def _paste(
     photo: Tensor, out: Tensor, mask: Tensor, face: CropFace, others: Sequence[CropFace],
-    restored: Tensor, resized: tuple[float, float], settings: PasteSettings,
+    restored: Tensor, resized: tuple[float, float], settings: PasteSettings, toned: bool,
 ) -> None:  # fmt: skip
-    """One face, in place; photo and out (3, H, W), mask (H, W), restored (3, S, S)."""
+    """One face, in place; photo and out (3, H, W), mask (H, W), restored (3, S, S).
+
+    `toned`: only its brightness changes.
+    """
     size = restored.shape[-1]
     to_crop = face.transform(resized, size)
     crop = extract(photo, to_crop, size)
-    grey = settings.color == PHOTO or (settings.color == AUTO and is_grey(crop))
     change, factors = shrunk(restored.to(crop) - settings.grain * crop, scale_of(to_crop))
     to_change = rescaled(to_crop, (1.0, 1.0), factors)
     to_head = face.transform(resized, CROP)
@@ -135,7 +154,7 @@ def _paste(
         part = photo[:, here[0], here[1]]
         update = sample(change, coordinates(to_change, *block))
         update -= (1 - settings.grain) * part
-        if grey:
+        if toned:
             update = torch.einsum("chw,c->hw", update, update.new_tensor(LUMA)).expand_as(part)
         soft = face_mask(
             coordinates(to_head, *block), (coordinates(o, *block) for o in near), settings.feather
@@ -145,11 +164,6 @@ def _paste(
         target = out[:, here[0], here[1]]
         target.copy_(torch.where(soft > 0, changed, target))
         mask[here] += soft
-
-
-def is_grey(image: Tensor) -> bool:
-    """Whether (3, H, W) is black and white."""
-    return bool((image.amax(0) - image.amin(0)).max() < GREY)
 
 
 def _near(face: CropFace, other: CropFace, feather: float) -> bool:

@@ -10,6 +10,7 @@ from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.crop import CropFace, crop_faces
 from restorerid_core.faces.mask import HEAD_AXES, HEAD_CENTRE, REACH
 from restorerid_core.faces.paste import LUMA, PasteSettings, paste_faces
+from restorerid_core.faces.tone import has_one_tone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SEEDS = range(8)
@@ -137,10 +138,26 @@ def test_photo_keeps_its_own_colours():
     assert (change - mask * brightness).abs().max() < 1e-4
 
 
-def test_a_tinted_photo_is_no_black_and_white_one():
-    sepia = smooth_photo(300, 400)[:1] * torch.tensor([0.9, 0.75, 0.6])[:, None, None]
-    change, mask = pasted(sepia, RED * 0.5, "auto")
-    assert (change - mask * RED * 0.5).abs().max() < 1e-3
+@pytest.mark.parametrize("tone", [(0.9, 0.75, 0.6), (0.7, 0.7, 0.8), (1, 1, 1)])
+@pytest.mark.parametrize("dust", [0.0, 0.01])
+def test_a_photo_of_one_tone_keeps_it(tone: tuple[float, ...], dust: float):
+    """Whatever the tone, and though some specks have colours: one red pixel made red lips."""
+    photo = smooth_photo(300, 400)[:1] ** 0.8 * torch.tensor(tone)[:, None, None]
+    specks = torch.rand(300, 400, generator=torch.Generator().manual_seed(0)) < dust
+    specks[150, 200] = True
+    photo = torch.where(specks, torch.tensor([1.0, 0.1, 0.1])[:, None, None], photo)
+    change, _ = pasted(photo, RED * 0.5, "auto")
+    inside = change[:, ~specks]
+    assert inside.abs().max() > 0.007
+    assert (inside - inside[:1]).abs().max() < 1e-5
+
+
+def test_a_colour_face_in_a_grey_scene_takes_the_restored_colours():
+    photo = 0.3 + 0.4 * smooth_photo(900, 1200)[:1].expand(3, -1, -1).clone()
+    photo[:, 40:270, 80:330] = 0.3 + 0.4 * smooth_photo(230, 250)
+    assert has_one_tone([photo])
+    change, mask = pasted(photo, RED, "auto")
+    assert (change - mask * RED).abs().max() < 1e-3
 
 
 def test_the_result_stays_in_range():
