@@ -166,13 +166,17 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
     Names are one, too, if some file system takes them for one.
 
     Raises:
-        RestorerIDError: a folder has no photo or is to get the results, two photos would get one
-            name, or a result would be written over a photo.
+        RestorerIDError: a path is nowhere, a folder has no photo or is to get the results, two
+            photos would get one name, or a result would be written over a photo.
     """
     from ..photo_files import list_photos, warn_of_others
 
     files: list[Path] = []
     for path in photos:
+        if not path.exists():
+            raise RestorerIDError(
+                f"there is no photo or folder '{path}'; expected the path of one: correct it."
+            )
         if path.is_dir() and output.is_dir() and path.samefile(output):
             raise RestorerIDError(
                 f"'{output}' is where the results go, and is the folder of the photos: choose "

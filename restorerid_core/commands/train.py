@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ..errors import RestorerIDError
 from ..run_folder import DIGESTS, SETTINGS, Digests, alone, check_not_read, keep_settings
 from .progress import load_torch
 
@@ -27,6 +28,14 @@ STAGES = {
     "autoencoder": "a small VAE",
     "unet": "a small UNet on it, as a base for trials",
 }
+
+SOURCES = {
+    "base": "a checkpoint of SD 1.5, such as restorerid_sd15.safetensors, which `fetch` brings",
+    "start": "an adapter, such as stage 1's restorerid.safetensors",
+    "ip_adapter": "ip-adapter-faceid-plus_sd15.bin of IP-Adapter",
+    "autoencoder": "the file that `train autoencoder` wrote",
+}
+"""Settings of files that a run starts from, and what is expected of them."""
 
 
 def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,6 +70,7 @@ def train(args: argparse.Namespace) -> None:
     kinds: dict[str, type[RunConfig]] = {"autoencoder": AutoencoderConfig, "unet": UNetConfig}
     kind = kinds.get(args.stage, TrainingConfig)  # that of the paper's stages
     config = read_config(args.config, kind, PRESETS.get(args.stage, {}))
+    check_sources(config)
     state = PartialState()
     settings = {key: value for key, value in plain(config).items() if key not in FREE}
     products = (SLIM_NAME, SD15_NAME, AUTOENCODER_NAME, SETTINGS)
@@ -73,6 +83,17 @@ def train(args: argparse.Namespace) -> None:
         path = train_on(args.stage, config)
     if state.is_main_process:
         print(path)
+
+
+def check_sources(config: RunConfig) -> None:
+    """Raises RestorerIDError where a file that the run starts from is not there."""
+    for name, wanted in SOURCES.items():
+        path = getattr(config, name, None)
+        if path is not None and not path.is_file():
+            raise RestorerIDError(
+                f"`{name}` is '{path}', and there is no such file; expected {wanted}: correct the "
+                "path in the configuration."
+            )
 
 
 def files_of(config: RunConfig) -> dict[str, Path]:

@@ -176,6 +176,12 @@ def test_plan_keeps_endings_where_names_would_clash(
     assert "1 file(s)" in caplog.text and "notes.txt" in caplog.text
 
 
+def test_photos_that_are_nowhere_are_told_before_anything_is_loaded(tmp_path: Path):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(RestorerIDError, match=r"no photo or folder '.*b\.png'"):
+        plan([tmp_path / "a.png", tmp_path / "b.png"], Path("out"))
+
+
 def test_plan_refuses_what_would_be_overwritten_or_empty(tmp_path: Path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -72,14 +72,18 @@ def test_faults(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert train(tmp_path, "fir", data=str(faces), base="none", bach=3) == 1
     assert "`bach` is no setting" in capsys.readouterr().err
     assert train(tmp_path, "base", data=str(faces), base=str(tmp_path / "none")) == 1
-    assert "There is no file" in capsys.readouterr().err
-    assert train(tmp_path, "single", data=str(tmp_path / "nothing"), base="none") == 1
+    said = capsys.readouterr().err
+    assert "`base` is" in said and "SD 1.5" in said and "configuration" in said
+    assert not (tmp_path / "base").exists()
+    wrong = tmp_path / "wrong.safetensors"
+    wrong.write_bytes(b"no weights")
+    assert train(tmp_path, "single", data=str(tmp_path / "nothing"), base=str(wrong)) == 1
     assert "run it (again)" in capsys.readouterr().err
     # Neither do failed runs bind the corrected one, nor do two train into one folder.
-    assert train(tmp_path, "base", data=str(faces), base="other") == 1
-    assert "There is no file" in capsys.readouterr().err
+    assert train(tmp_path, "base", data=str(faces), base=str(wrong)) == 1
+    assert "wrong.safetensors" in capsys.readouterr().err
     with claim(tmp_path / "base" / "train"):
-        assert train(tmp_path, "base", data=str(faces), base="other") == 1
+        assert train(tmp_path, "base", data=str(faces), base=str(wrong)) == 1
     assert "another `train` is at work" in capsys.readouterr().err
     product = tmp_path / "base" / "restorerid_sd15.safetensors"
     product.touch()
