@@ -89,7 +89,8 @@ def restore(args: argparse.Namespace) -> int:
     args.unmatched = unmatched(args)
     jobs = share(plan(args.photos, args.output), args.device)
     models = find_models(model_roots(args.models), musiq=args.id_scale is None)
-    check_not_read(files_written(jobs, args.report), files_read(args, models))
+    read = [*(job.photo for job in jobs), *files_read(args, models)]
+    check_not_read(files_written(jobs), read)
     basis = restoration_basis(args, models)
     waiting = to_do(jobs, basis, args.overwrite, args.report)
     if waiting:
@@ -146,9 +147,9 @@ def report_files(job: Job) -> tuple[Path, Path]:
     return folder / job.output.name, folder / f"{job.output.stem}.md"
 
 
-def files_written(jobs: Sequence[Job], with_report: bool) -> list[Path]:
-    return [path for job in jobs
-            for path in (job.output, *(report_files(job) if with_report else ()))]  # fmt: skip
+def files_written(jobs: Sequence[Job]) -> list[Path]:
+    """Results and reports, which are removed with a result that is made again without one."""
+    return [path for job in jobs for path in (job.output, *report_files(job))]
 
 
 def report(jobs: Sequence[Job], output: Path) -> int:

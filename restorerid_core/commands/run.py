@@ -54,8 +54,8 @@ def restore_all(
                 # The report comes first: a photo is done when its result is there.
                 if args.report:
                     write_report(job, photo, result)
-                else:
-                    for path in report_files(job):  # of an earlier result
+                elif job.output.exists():
+                    for path in report_files(job):  # they were this result's
                         path.unlink(missing_ok=True)
                 save(result.image, job.output, made_of)
             except (RestorerIDError, OSError) as error:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from restorerid_core.__main__ import main
 from restorerid_core.commands.basis import DIGESTS, restoration_basis
 from restorerid_core.commands.opening import read_references
-from restorerid_core.commands.restore import Job, add_restore, plan, to_do, unmatched
+from restorerid_core.commands.restore import Job, add_restore, photo_basis, plan, to_do, unmatched
 from restorerid_core.commands.run import restore_all, write_report
 from restorerid_core.engine.locate import Models
 from restorerid_core.engine.photos import FaceResult, PhotoResult
@@ -31,7 +32,7 @@ from restorerid_core.faces.packs import FacePack
 from restorerid_core.id_scale import WEIGHTS
 from restorerid_core.id_scale_preset import FORMAT
 from restorerid_core.photo_files import read_photo, save
-from restorerid_core.run_folder import difference, write_json
+from restorerid_core.run_folder import claim, difference, write_json
 
 PEOPLE = ("1", "2", "4", "6", "8", "11")
 
@@ -230,15 +231,16 @@ class Darker:
         return PhotoResult(photo / 2, (FaceResult(1, "blind", None, None, 0.5, None),))
 
 
-def run(photos: Path, out: Path, basis: dict[str, Any], *options: str) -> list[str]:
+def run(
+    photos: Path, out: Path, basis: dict[str, Any], *options: str, restorer: Any = None
+) -> list[str]:
     """The names that were restored."""
     parser = argparse.ArgumentParser()
     add_restore(parser.add_subparsers())
     args = parser.parse_args(["restore", str(photos), "-o", str(out), *options])
-    restorer: Any = Darker()
     jobs = plan(args.photos, out)
     todo = to_do(jobs, basis, args.overwrite, args.report)
-    restore_all(restorer, todo, args, basis)
+    restore_all(restorer or Darker(), todo, args, basis)
     return [job.photo.name for job in jobs if job.status == "restored"]
 
 
@@ -270,6 +272,26 @@ def test_results_of_something_else_are_refused_or_made_again(three: Path, tmp_pa
     save(torch.zeros(3, 32, 32), out / "d.png")  # somebody else's
     with pytest.raises(RestorerIDError, match=r"nothing that says .*d\.png"):
         run(three, out, basis)
+
+
+def test_what_another_process_is_at_comes_last_and_is_not_made_again(three: Path, tmp_path: Path):
+    out, basis, order = tmp_path / "out", {"steps": 50}, []
+    out.mkdir()
+    other = ExitStack()
+    assert other.enter_context(claim(out / "a.png"))
+
+    class Watched(Darker):
+        def restore_photo(self, photo: Tensor, step: Any) -> PhotoResult:
+            order.append(round(float(photo.max()) * 5))
+            if order == [2]:  # meanwhile the other one has made c, and ends
+                save(torch.zeros(3, 32, 32), out / "c.png", photo_basis(job, basis))
+                other.close()
+            return super().restore_photo(photo, step)
+
+    job = Job(three / "c.png", out / "c.png")
+    assert run(three, out, basis, restorer=Watched()) == ["a.png", "b.png"]
+    assert order == [2, 1]
+    assert not read_photo(out / "c.png").any()
 
 
 def test_a_report_belongs_to_its_result(
