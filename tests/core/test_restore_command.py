@@ -231,8 +231,11 @@ class Darker:
         return PhotoResult(photo / 2, (FaceResult(1, "blind", None, None, 0.5, None),))
 
 
+DARKER = Darker()
+
+
 def run(
-    photos: Path, out: Path, basis: dict[str, Any], *options: str, restorer: Any = None
+    photos: Path, out: Path, basis: dict[str, Any], *options: str, restorer: Any = DARKER
 ) -> list[str]:
     """The names that were restored."""
     parser = argparse.ArgumentParser()
@@ -240,7 +243,7 @@ def run(
     args = parser.parse_args(["restore", str(photos), "-o", str(out), *options])
     jobs = plan(args.photos, out)
     todo = to_do(jobs, basis, args.overwrite, args.report)
-    restore_all(restorer or Darker(), todo, args, basis)
+    restore_all(restorer, todo, args, basis)
     return [job.photo.name for job in jobs if job.status == "restored"]
 
 
