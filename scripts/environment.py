@@ -16,6 +16,7 @@ if sys.version_info < (3, 10):  # noqa: UP036
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERRIDES = ROOT / "scripts" / "overrides.txt"
+CUDA_GB, CPU_GB = 6.6, 2
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Each byte with its bits in reverse order."""
 
@@ -33,7 +34,10 @@ def environment(requirements: Sequence[Path]) -> Path:
     venv = cache_folder() / venv_name(requirements)
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (venv / "ready").is_file():
-        print(f"Making the environment {venv} ...", flush=True)
+        print(
+            f"Making the environment {venv}: with CUDA it takes about {CUDA_GB} GB of the disk, "
+            f"without it {CPU_GB} GB ...", flush=True,
+        )  # fmt: skip
         _make(venv, python)
         _install(python, requirements)
         (venv / "ready").touch()
@@ -101,10 +105,30 @@ def _make(venv: Path, python: Path) -> None:
 def _install(python: Path, requirements: Sequence[Path]) -> None:
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
     files = [f"--requirements={path}" for path in requirements]
-    install = ["-m", "uv", "pip", "install", *quiet, "--python", python, "--override", OVERRIDES]
-    if run(python, *install, *files):
+    for name in ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS"):  # newer and older uv: as pip, and proxies, do
+        os.environ.setdefault(name, "true")
+    install = ["-m", "uv", "pip", "install", "--python", python, "--override", OVERRIDES]
+    if run(python, *install, *quiet, *_torch_for_this_machine(python), *files):
         raise SetupError(
             "not all packages could be installed (the lines above say which): check the network, "
             "UV_DEFAULT_INDEX if you use an index of your own, and the free space on the disk, and "
             "run this again."
         )
+
+
+def _torch_for_this_machine(python: Path) -> list[str]:
+    """uv's option for a build of PyTorch that suits the machine, such as one without CUDA.
+
+    Those are on an index of PyTorch's own; where that cannot be reached, the usual build comes.
+    """
+    option = ["--torch-backend=auto"]
+    trial = ["-m", "uv", "pip", "install", "--python", python, "--dry-run", "--quiet", "torch"]
+    patience = {"UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}
+    try:
+        done = subprocess.run(
+            [str(part) for part in [python, *trial, *option]], env={**os.environ, **patience},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return []
+    return [] if done.returncode else option

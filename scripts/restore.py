@@ -3,8 +3,8 @@
 
     python3 scripts/restore.py photos -o restored --reference Anna=anna.jpg
 
-Arguments are those of `python -m restorerid_core restore`. Without any, or where the trained
-weights cannot be had, a demonstration of the whole pipeline runs.
+Arguments are those of `python -m restorerid_core restore`. Without any a demonstration of the whole
+pipeline runs.
 """
 import argparse
 import os
@@ -35,10 +35,10 @@ def restore(arguments: list[str]) -> int:
     if fetched == 0:
         return run(*core, "restore", *arguments)
     print(
-        "restorerid: your photos were not touched, because the trained weights are not all here; "
-        "what follows is the demonstration.", file=sys.stderr, flush=True,
+        "restorerid: your photos were not touched, because the trained weights are not all here: "
+        "see above for the reason, get them, and run this again.", file=sys.stderr, flush=True,
     )  # fmt: skip
-    return run(*core, "demo") or 1
+    return 1
 
 
 if __name__ == "__main__":

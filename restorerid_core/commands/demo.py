@@ -35,7 +35,7 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "stand-ins for the face models show that everything runs; their result means nothing.",
     )
     add = parser.add_argument
-    add("-o", "--output", default=Path("restorerid_demo"), type=Path, metavar="OUT",
+    add("-o", "--output", default=default_output(), type=Path, metavar="OUT",
         help="folder for the results; default: %(default)s")
     add("--steps", type=number(ranges.STEPS),
         help=f"default: as `restore`, {SMALL_STEPS} for small networks")
@@ -43,6 +43,13 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="folder laid out like ComfyUI's models, searched first")
     add("--device", type=device_name, default="auto", help="as of `restore`; default: %(default)s")
     parser.set_defaults(run=demo)  # fmt: skip
+
+
+def default_output() -> Path:
+    """A folder in the current one; in the home folder where that is RestorerID's own."""
+    name, own = Path("restorerid_demo"), Path(__file__).parents[2].resolve()
+    here = Path.cwd().resolve()
+    return Path.home() / name if own in (here, *here.parents) else name
 
 
 def demo(args: argparse.Namespace) -> int:
