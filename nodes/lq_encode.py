@@ -13,11 +13,11 @@ from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.align import photo_from_image
 from ..restorerid_core.faces.choose import require_portrait
 from ..restorerid_core.faces.detect import load_analyzer
-from ..restorerid_core.faces.packs import find_pack
+from ..restorerid_core.faces.packs import AUTO, find_pack
 from ..restorerid_core.images import check_image, prepare, to_rgb
 from ..restorerid_core.ranges import SIZE, check_choice
 from .face_features import steps, stop_if_cancelled
-from .face_models import face_model_roots
+from .face_models import face_model_roots, validate_face_models
 from .model import RestorerIDModel
 from .types import CATEGORY, LQType, RestorerIDType
 
@@ -54,6 +54,12 @@ class RestorerIDLQEncode(io.ComfyNode):
                                 "for RestorerID Color Fix."),
             ],
         )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, face_check: str | None = None) -> bool | str:
+        # Without face models only the check is impossible, so the sentence says how to do without.
+        found = validate_face_models(AUTO if face_check == ONE_FACE else None)
+        return found if found is True else f"{found} Or set `face_check` to off."
 
     @classmethod
     def execute(

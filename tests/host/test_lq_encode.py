@@ -96,3 +96,14 @@ def test_only_one_large_face_is_restored_unless_told(
         with pytest.raises(error, match=sentence + ".*`face_check` to off"):
             node.execute(restorer, VaeStub(), photo, 512, "one large face")
         node.execute(restorer, VaeStub(), photo, 512, "off")
+
+
+def test_missing_face_models_are_told_before_the_run(
+    extension: ModuleType, patching: ModuleType, model_folder: Any, faces_dir: Path, tmp_path: Path
+) -> None:
+    node = extension.nodes.lq_encode.RestorerIDLQEncode
+    model_folder(tmp_path)
+    assert "Or set `face_check` to off" in node.validate_inputs(face_check="one large face")
+    assert node.validate_inputs(face_check="off") is node.validate_inputs() is True
+    model_folder(faces_dir)
+    assert node.validate_inputs(face_check="one large face") is True
