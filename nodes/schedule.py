@@ -71,7 +71,7 @@ def network_timesteps(schedule: ReleasedSchedule, sigmas: Tensor) -> Tensor:
             f"{len(schedule.sigmas)} steps whose SAMPLER is used; connect both outputs of the same "
             "RestorerID Schedule node, with nothing but Split Sigmas between."
         )
-    return torch.tensor(schedule.network_timesteps, dtype=torch.float32)[index]
+    return torch.tensor(schedule.network_timesteps)[index]
 
 
 class RestorerIDSchedule(io.ComfyNode):

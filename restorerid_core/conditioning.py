@@ -92,8 +92,9 @@ class StepConditioning:
             number of images. None is the paper's base model: SPADE alone.
         identities: N.
         scale: (S,) ID-scales λ; S is 1 or the number of images.
-        structure: strength of SPADE; 1 is the paper's.
-        fir: strength of the FIR-Adapter; 1 is the paper's.
+        structure: strength of SPADE; 1 is the paper's. A tensor (1,) may have any value, in one
+            compiled graph; a number is a constant of the graph, and 0 and 1 save work.
+        fir: strength of the FIR-Adapter, likewise.
     """
 
     def __init__(
@@ -104,18 +105,19 @@ class StepConditioning:
         identity: Tensor | None = None,
         identities: int = 1,
         scale: Tensor | None = None,
-        structure: float = 1.0,
-        fir: float = 1.0,
+        structure: float | Tensor = 1.0,
+        fir: float | Tensor = 1.0,
     ):
         self._adapter = adapter
         self._structure = structure
         self._fir = fir if identity is not None else 0.0
+        self._has_spade, self._has_fir = (not _is(s, 0) for s in (structure, self._fir))
         self._identities = identities
         self._halves = 1 if identity is None else identity.shape[0] // identities
         self._images = max(latent.shape[0], identities, 1 if scale is None else scale.shape[0])
         maps = adapter.lq_encoder(latent, timestep.expand(latent.shape[0]))
         self._sizes = [lq_map.shape[2:] for lq_map in maps]
-        self._spade_hidden = adapter.spade.hidden(maps) if structure else {}
+        self._spade_hidden = adapter.spade.hidden(maps) if self._has_spade else {}
         self._keys_values = None
         if identity is not None:
             composed = adapter.composed(identity)
@@ -123,7 +125,7 @@ class StepConditioning:
                 (self._rows(k), self._scaled(self._rows(v), scale))
                 for k, v in adapter.keys_values(composed)
             ]
-            if fir:
+            if self._has_fir:
                 self._fir_hidden = adapter.fir.attended(
                     maps, composed.scores, composed.bias, composed.taps, identities
                 )
@@ -135,7 +137,7 @@ class StepConditioning:
 
     def spade(self, block: int, h: Tensor) -> Tensor:
         """SPADE after the `out_layers` of RESBLOCKS[block]; (B, C, H, W) -> same."""
-        if self._structure == 0:
+        if not self._has_spade:
             return h
         spade = self._adapter.spade
         out = spade.norm[block](h)
@@ -143,11 +145,11 @@ class StepConditioning:
             check_size(block, h, self._sizes)
             gamma, beta = self._spread(spade.modulation(block, self._spade_hidden[block]), 1)
             out = torch.addcmul(beta, self._group(out), gamma).flatten(0, 2)
-        return out if self._structure == 1 else torch.lerp(h, out, self._structure)
+        return out if _is(self._structure, 1) else torch.lerp(h, out, self._structure)
 
     def fir(self, block: int, x: Tensor) -> Tensor:
         """FIR-Adapter after the skip of RESBLOCKS[block] is added; (B, C, H, W) -> same."""
-        if self._fir == 0:
+        if not self._has_fir:
             return x
         fir = self._adapter.fir
         out = fir.norm[block](x)
@@ -156,6 +158,8 @@ class StepConditioning:
             hidden = self._fir_hidden[block]
             gamma, beta = self._spread(fir.modulation(block, hidden), self._halves)
             out = torch.addcmul(beta, self._group(out), gamma).flatten(0, 2)
+        if isinstance(self._fir, Tensor):
+            return torch.addcmul(x, out, self._fir)
         return torch.add(x, out, alpha=self._fir)
 
     def id_attention(self, index: int, q: Tensor, heads: int) -> Tensor:
@@ -184,6 +188,11 @@ class StepConditioning:
         """Gain and bias as (halves or 1, 1, images or 1, C, H, W), to broadcast over the rest."""
         gamma, beta = (m.unflatten(0, (halves, 1, -1)) for m in modulation)
         return gamma, beta
+
+
+def _is(strength: float | Tensor, number: float) -> bool:
+    """False for a tensor: no graph may depend on its value."""
+    return not isinstance(strength, Tensor) and strength == number
 
 
 def check_size(block: int, x: Tensor, sizes: Sequence[torch.Size]) -> None:

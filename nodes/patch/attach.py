@@ -7,7 +7,7 @@ from dataclasses import replace
 import comfy.lora
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
 from ...restorerid_core.errors import RestorerIDError
@@ -15,7 +15,7 @@ from ..model import RestorerIDModel
 from .attention import patch_attention
 from .blocks import resblock_handler
 from .checks import check_resblocks_free, check_unet
-from .hooks import RestorerIDPatch
+from .hooks import RestorerIDPatch, diffusion_model
 from .names import KEY, RESBLOCK_PATCH
 
 
@@ -41,15 +41,27 @@ def patch_model(
     for kind, wrapper in (
         (WrappersMP.OUTER_SAMPLE, patch.outer_sample),
         (WrappersMP.APPLY_MODEL, patch.apply_model),
-        (WrappersMP.DIFFUSION_MODEL, patch.diffusion_model),
+        (WrappersMP.DIFFUSION_MODEL, diffusion_model),
     ):
         patched.add_wrapper_with_key(kind, KEY, wrapper)
     patched.set_additional_models(KEY, [restorer.adapter])
+    patched.add_callback_with_key(CallbacksMP.ON_CLONE, KEY, _adapter_without_dynamic_vram)
     patched.set_model_patch((ResBlock, resblock_handler), RESBLOCK_PATCH)
     if patch.face is not None:
         patch_attention(patched)
         _add_lora(patched, restorer)
     return patched
+
+
+def _adapter_without_dynamic_vram(original: ModelPatcher, clone: ModelPatcher) -> None:
+    """ON_CLONE: what must not be dynamic, for `torch.compile` or hooks, has no dynamic part.
+
+    ComfyUI clones additional models as they are.
+    """
+    if original.is_dynamic() and not clone.is_dynamic():
+        adapters = original.get_additional_models_with_key(KEY)
+        static = [a.get_non_dynamic_delegate() if a.is_dynamic() else a for a in adapters]
+        clone.set_additional_models(KEY, static)
 
 
 def _add_lora(patched: ModelPatcher, restorer: RestorerIDModel) -> None:

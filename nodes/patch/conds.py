@@ -1,9 +1,10 @@
-"""What travels in a condition's `model_conds`: tensors that need no copy for each row."""
+"""What travels in a condition's `model_conds`, without a copy for each row."""
 from __future__ import annotations
 
 from typing import Any
 
 import comfy.conds
+import torch
 from torch import Tensor
 
 
@@ -41,7 +42,17 @@ class LatentCond(SharedCond):
 
 
 class IdentityCond(comfy.conds.CONDRegular):
-    """Composed identities (N, K): concatenated over conditions, not repeated over the batch."""
+    """Composed identities (N, K): stacked to (conditions, N, K), not repeated over the batch."""
 
     def process_cond(self, batch_size: int, **kwargs: Any) -> IdentityCond:
         return self
+
+    def concat(self, others: list[IdentityCond]) -> Tensor:
+        return torch.stack([c.cond for c in (self, *others)])
+
+
+def strength_cond(strength: float, device: torch.device) -> comfy.conds.CONDRegular:
+    """A strength of SPADE or FIR: 0 and 1, which save work, as they are; others as (1,)."""
+    if strength in (0, 1):
+        return comfy.conds.CONDConstant(int(strength))
+    return SharedCond(torch.tensor([strength], device=device))

@@ -18,8 +18,8 @@ from ...restorerid_core.conditioning import (
 from ...restorerid_core.config import RESBLOCKS
 from ...restorerid_core.errors import RestorerIDError
 from .checks import check_hooks, check_strengths, check_window
-from .conds import IdentityCond, LatentCond, SharedCond
-from .names import ACTIVE, ADAPTER, IDENTITY, KEY, LQ, SCALE, TIMESTEP
+from .conds import IdentityCond, LatentCond, SharedCond, strength_cond
+from .names import ADAPTER, FIR, IDENTITY, KEY, LQ, SCALE, STRUCTURE, TIMESTEP
 from .step import not_sampled
 
 
@@ -68,7 +68,11 @@ class RestorerIDPatch:
         self._check_noise(noise)
         check_hooks(guider.model_options, self.face is not None)
         device = guider.model_patcher.load_device
-        shared: dict[str, Any] = {LQ: LatentCond(self.lq.latent.to(device))}
+        shared: dict[str, Any] = {
+            LQ: LatentCond(self.lq.latent.to(device)),
+            STRUCTURE: strength_cond(self.structure, device),
+            FIR: strength_cond(self.fir, device),
+        }
         identities: tuple[dict[str, Any], ...] = ({}, {})
         if self.face is not None:
             shared[SCALE] = SharedCond(torch.tensor(self.scale, device=device))
@@ -111,11 +115,9 @@ class RestorerIDPatch:
     ) -> Tensor:  # fmt: skip
         """APPLY_MODEL: the networks of the running patcher (clones on other GPUs have others)."""
         base = executor.class_obj
-        options = {
-            **(transformer_options or {}),
-            ADAPTER: running_adapter(base.current_patcher).model,
-            ACTIVE: self._active(base.model_sampling, t),
-        }
+        adapter = running_adapter(base.current_patcher).model
+        kwargs[ADAPTER] = adapter if self._active(base.model_sampling, t) else None
+        options = transformer_options or {}
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
     def _active(self, model_sampling: Any, sigma: Tensor) -> bool:
@@ -124,38 +126,45 @@ class RestorerIDPatch:
         first, last = (model_sampling.percent_to_sigma(p) for p in (self.start, self.end))
         return last <= float(sigma[0]) <= first
 
-    def diffusion_model(
-        self, executor: Any, x: Tensor, timesteps: Tensor, context: Any, y: Any, control: Any,
-        transformer_options: dict[str, Any], **kwargs: Any,
-    ) -> Tensor:  # fmt: skip
-        """DIFFUSION_MODEL: the step's conditioning, and each ResBlock's place in the network."""
-        latent, identity, scale = (kwargs.pop(name, None) for name in (LQ, IDENTITY, SCALE))
-        if latent is None:
-            raise not_sampled()
-        step = None
-        identities = 1 if self.face is None else len(self.face.tokens)
-        halves = 1 if identity is None else len(identity) // identities
-        if len(x) % (halves * self.images):
-            raise RestorerIDError(
-                f"The sampler calls the MODEL with {len(x)} rows, which are not whole sets of the "
-                f"{self.images} images to restore (as with context windows); restore one photo at "
-                "a time there."
-            )
-        if transformer_options[ACTIVE]:
-            step = StepConditioning(
-                transformer_options[ADAPTER],
-                latent,
-                transformer_options.get(TIMESTEP, timesteps)[:1],
-                identity,
-                identities,
-                scale,
-                self.structure,
-                self.fir,
-            )
-        unet = executor.class_obj
-        blocks = {unet.get_submodule(block.name): i for i, block in enumerate(RESBLOCKS)}
-        options = {**transformer_options, KEY: (step, blocks)}
-        return executor(x, timesteps, context, y, control, options, **kwargs)
+
+def diffusion_model(
+    executor: Any, x: Tensor, timesteps: Tensor, context: Any, y: Any, control: Any,
+    transformer_options: dict[str, Any], **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    """DIFFUSION_MODEL: the step's conditioning, and each ResBlock's place in the network.
+
+    `torch.compile` traces it, and ComfyUI drops the guards of `transformer_options`: what differs
+    from run to run is read from the arguments alone, the numbers among them as tensors.
+    """
+    if LQ not in kwargs or ADAPTER not in kwargs:
+        raise not_sampled()
+    latent, adapter = kwargs.pop(LQ), kwargs.pop(ADAPTER)
+    identity, scale = (kwargs.pop(name, None) for name in (IDENTITY, SCALE))
+    structure, fir = kwargs.pop(STRUCTURE), kwargs.pop(FIR)
+    halves, identities = (1, 1) if identity is None else identity.shape[:2]
+    images = max(len(latent), identities, 1 if scale is None else len(scale))
+    if len(x) % (halves * images):
+        raise RestorerIDError(
+            f"The sampler calls the MODEL with {len(x)} rows, which are not whole sets of the "
+            f"{images} images to restore (as with context windows); restore one photo at a time "
+            "there."
+        )
+    step = None
+    if adapter is not None:  # within start and end percent
+        step = StepConditioning(
+            adapter,
+            latent,
+            kwargs.get(TIMESTEP, timesteps)[:1],
+            None if identity is None else identity.flatten(0, 1),
+            identities,
+            scale,
+            structure,
+            fir,
+        )
+    unet = executor.class_obj
+    blocks = {unet.get_submodule(block.name): i for i, block in enumerate(RESBLOCKS)}
+    options = {**transformer_options, KEY: (step, blocks)}
+    return executor(x, timesteps, context, y, control, options, **kwargs)
 
 
 def running_adapter(patcher: ModelPatcher) -> ModelPatcher:

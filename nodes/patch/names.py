@@ -2,5 +2,6 @@
 
 KEY = "restorerid"
 LQ, IDENTITY, SCALE = f"{KEY}_lq", f"{KEY}_identity", f"{KEY}_scale"
-ADAPTER, ACTIVE, TIMESTEP = f"{KEY}_adapter", f"{KEY}_active", f"{KEY}_timestep"
+STRUCTURE, FIR = f"{KEY}_structure", f"{KEY}_fir"
+ADAPTER, TIMESTEP = f"{KEY}_adapter", f"{KEY}_timestep"
 RESBLOCK_PATCH = "forward_timestep_embed_patch"

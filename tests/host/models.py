@@ -63,10 +63,13 @@ def adapter_weights(width: int = 32) -> dict[str, torch.Tensor]:
 
 
 def build_restorer(extension: ModuleType, folder: Path, width: int = 32,
-                   dtype: torch.dtype = torch.float32) -> Any:  # fmt: skip
-    """The adapter for `build_model(width)`, through a slim file in `folder` and its loader."""
+                   dtype: torch.dtype = torch.float32, gain: float = 1.0) -> Any:  # fmt: skip
+    """The adapter for `build_model(width)`, through a slim file in `folder` and its loader.
+
+    Another `gain` makes it another adapter.
+    """
     path = folder / f"adapter_{width}.safetensors"
-    save_file({k: v.to(dtype) for k, v in adapter_weights(width).items()}, path)
+    save_file({k: (gain * v).to(dtype) for k, v in adapter_weights(width).items()}, path)
     return extension.nodes.model.load_model(str(path))
 
 

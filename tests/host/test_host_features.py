@@ -1,12 +1,14 @@
 """Precision, memory modes, compilation, clones, hooks and masks of the host, on a tiny SD-1.5."""
 import inspect
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from helpers import Golden
-from models import build_model
+from models import build_model, build_restorer
 from sampling import Scene, close, conditions, differs, sample_with
 from torch import Tensor
 
@@ -50,12 +52,12 @@ def test_low_memory_modes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", ["compile last", "compile first"])
-def test_torch_compile_is_one_graph_that_is_not_rebuilt(
-    model: Any, restorer: Any, scene: Scene, order: str
+def test_a_compiled_model_follows_every_setting(
+    extension: ModuleType, model: Any, restorer: Any, scene: Scene, tmp_path: Path
 ) -> None:
+    """The host's node drops the guards of `transformer_options`: what lies there goes stale."""
     from comfy.ldm.modules.attention import attention_pytorch
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
+    from comfy_extras.nodes_torch_compile import TorchCompileModel
     from torch._dynamo.testing import CompileCounter
 
     source = model.clone()
@@ -63,17 +65,63 @@ def test_torch_compile_is_one_graph_that_is_not_rebuilt(
     source.model_options["transformer_options"]["optimized_attention_override"] = (
         lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)
     )
-    expected = scene.sample(scene.patch(source, restorer), steps=4)
+    sampler, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(3).args
+    sampler.extra_options["noise_sampler"] = lambda *_: Golden.input("step", *scene.noise.shape)
     torch._dynamo.reset()
     counter = CompileCounter()
-    if order == "compile first":
-        set_torch_compile_wrapper(source, backend=counter, fullgraph=True)
-        compiled = scene.patch(source, restorer)
-    else:
-        compiled = scene.patch(source, restorer)
-        set_torch_compile_wrapper(compiled, backend=counter, fullgraph=True)
-    assert close(scene.sample(compiled, steps=4), expected)
-    assert counter.frame_count == 1
+
+    def compiled(model: Any) -> Any:
+        return TorchCompileModel.execute(model, counter).args[0]
+
+    def released(model: Any) -> Tensor:
+        text = conditions(scene.text[:1]), conditions(scene.text[1:])
+        return sample_with(model, scene.noise, sampler, sigmas, *text)
+
+    some = {"structure": 0.9, "fir": 0.8}
+    first = scene.patch(source, restorer, **some)
+    assert close(scene.sample(compiled(first)), scene.sample(first))
+    face = Scene(extension, name="other").face
+    others = {"structure": 0.2, "fir": 0.3, "scale": (0.1,), "face": face}
+    numbers = scene.patch(source, restorer, **others)
+    expected = scene.sample(numbers)
+    assert close(scene.sample(compiled(numbers)), expected)
+    assert close(scene.sample(scene.patch(compiled(source), restorer, **others)), expected)
+    assert counter.frame_count == 1  # one graph for all these values
+    adapter = scene.patch(source, build_restorer(extension, tmp_path, gain=1.3), **some)
+    assert close(scene.sample(compiled(adapter)), scene.sample(adapter))
+    assert close(released(compiled(first)), released(first))
+    half = scene.patch(source, restorer, **some, end=0.5)
+    assert close(scene.sample(compiled(half)), scene.sample(half))
+
+
+def test_a_clone_without_dynamic_vram_has_no_dynamic_part(
+    model: Any, restorer: Any, scene: Scene
+) -> None:
+    """As the compile node and hooks ask for it; what is dynamic cannot be traced."""
+    from comfy.model_patcher import ModelPatcher, ModelPatcherDynamic
+
+    class Dynamic(ModelPatcher):
+        """`ModelPatcherDynamic` as far as clones go; the whole of it needs a GPU."""
+
+        non_dynamic_delegate_model = None
+        get_non_dynamic_delegate = ModelPatcherDynamic.get_non_dynamic_delegate
+
+        def is_dynamic(self) -> bool:
+            return True
+
+    def dynamic(patcher: Any) -> Any:
+        made = Dynamic(patcher.model, patcher.load_device, patcher.offload_device)
+        made.cached_patcher_init = patcher.cached_patcher_init
+        return made
+
+    patched = scene.patch(dynamic(model), replace(restorer, adapter=dynamic(restorer.adapter)))
+    expected = scene.sample(scene.patch(model, restorer))
+    for clone in (patched.clone(disable_dynamic=True), patched.get_non_dynamic_delegate()):
+        (adapter,) = clone.get_additional_models_with_key("restorerid")
+        assert not adapter.is_dynamic()
+        assert close(scene.sample(clone), expected)
+    (adapter,) = patched.clone().get_additional_models_with_key("restorerid")
+    assert adapter.is_dynamic()
 
 
 @pytest.mark.slow

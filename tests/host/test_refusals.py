@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from models import build_model
+from prompts import Prompts
 from sampling import Scene, conditions, sample_with
 
 
@@ -237,6 +238,17 @@ def test_rows_that_are_not_whole_sets_of_images(
     patched.set_model_unet_function_wrapper(one_row)
     with pytest.raises(error, match="with 1 rows, which are not whole sets of the 2 images"):
         photos.sample(patched)
+
+
+def test_a_user_reads_the_sentence_first(
+    extension: ModuleType, patching: ModuleType, prompts: Prompts
+) -> None:
+    """The host puts the error's name before it; the true one begins with a path."""
+    prompts.add(extension.nodes.schedule.RestorerIDSchedule, steps=1)
+    with pytest.raises(AssertionError, match="steps is 1"):
+        prompts.run("1")
+    (error,) = (e for name, e in prompts.executor.status_messages if name == "execution_error")
+    assert error["exception_type"] == "RestorerID.Error"
 
 
 def test_percent_that_never_acts(extension: ModuleType, patching: ModuleType) -> None:
