@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import RestorerIDError
+from .errors import RestorerIDError, out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +58,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def usable_weights(path: Path, expected: str) -> Iterator[None]:
-    """Whatever goes wrong inside is told as a fault of the file.
+    """Whatever goes wrong inside, but for lack of memory, is told as a fault of the file.
 
     `expected` says what it should be. torch raises a dozen types on damaged files.
 
@@ -68,6 +68,10 @@ def usable_weights(path: Path, expected: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if out_of_memory(error):
+            raise RestorerIDError(
+                f"the weights {path} take more memory than there is: close other programs."
+            ) from error
         raise RestorerIDError(
             f"the weights {path} cannot be used ({type(error).__name__}); expected {expected}: the "
             "file is incomplete or another network's, so delete it and run again to download it "

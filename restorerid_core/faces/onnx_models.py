@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import RestorerIDError
+from ..errors import RestorerIDError, out_of_memory
 from .packs import ARCFACE_SIDE, DETECTION, task_of
 
 PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
@@ -81,6 +81,11 @@ def open_model(path: Path, task: str, providers: Sequence[str]) -> Any:
             model = ArcFaceONNX(str(path), session)
             model.input_size = (ARCFACE_SIDE, ARCFACE_SIDE)
     except Exception as error:  # onnxruntime's own exceptions share no other base
+        if out_of_memory(error):
+            raise RestorerIDError(
+                f"the face {task} model {path} takes more memory than there is: close other "
+                "programs."
+            ) from error
         raise RestorerIDError(
             f"the face {task} model {path} could not be opened ({error}): download it again."
         ) from error

@@ -123,6 +123,16 @@ def test_any_size_can_be_scored(weights, size):
     assert math.isfinite(musiq_scores(load_musiq(weights), torch.rand(1, 3, *size))[0])
 
 
+def test_lack_of_memory_is_no_fault_of_the_weights(weights, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("torch.load", fail)
+    with pytest.raises(RestorerIDError, match="memory") as caught:
+        load_musiq.__wrapped__(weights)
+    assert "delete" not in str(caught.value)
+
+
 def test_the_model_is_loaded_once_and_frozen(weights):
     model = load_musiq(weights)
     assert load_musiq(weights) is model
