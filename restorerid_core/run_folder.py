@@ -206,7 +206,7 @@ def keep_settings(folder: Path, settings: dict[str, Any], write: bool, results: 
     """
     path = folder / SETTINGS
     before: dict[str, Any] = (read_json(path) if results else None) or {}
-    common = settings.keys() & before.keys()  # versions may differ in what they note
+    common = [key for key in settings if key in before]  # versions may note other keys
     if changed := difference(*({key: kept[key] for key in common} for kept in (before, settings))):
         raise RestorerIDError(
             f"'{folder}' holds results with {changed}: choose another folder, or the settings of "
