@@ -5,6 +5,7 @@ import argparse
 import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from ..engine.locate import (
     CLIP_VISION,
     MUSIQ,
     comfy_folders,
+    faults,
     find_file,
     folders,
     model_roots,
 )
-from ..errors import RestorerIDError
-from ..faces.packs import find_pack
+from ..faces.packs import search_pack
 from ..weight_files import FETCH
 from .progress import load_torch
 
@@ -62,17 +63,13 @@ def doctor(args: argparse.Namespace) -> int:
 def examine(roots: list[Path]) -> dict[str, dict[str, Any]]:
     """What is here; None stands for what is missing."""
     files: dict[str, Any] = {name: find_file(roots, kind) for name, kind in FILES.items()}
-    notes: dict[str, Any] = {}
-    try:
-        pack = find_pack(folders(roots, "insightface"))
-        files |= {"face detector": pack.detector, "face recogniser": pack.recognizer}
-        notes = {"face models": " ".join(pack.passed_over)} if pack.passed_over else {}
-    except RestorerIDError as error:
-        files |= {"face detector": None, "face recogniser": None}
-        notes = {"face models": str(error)}
+    pack, passed_over = search_pack(folders(roots, "insightface"))
+    files["face detector"] = pack and pack.detector
+    files["face recogniser"] = pack and pack.recognizer
+    notes = [*chain.from_iterable(faults(roots, kind) for kind in FILES.values()), *passed_over]
     return {
         "weights": {name: path and str(path) for name, path in files.items()},
-        **({"passed over": notes} if notes else {}),
+        **({"passed over": dict(enumerate(notes, 1))} if notes else {}),
         "searched": {str(root): "a folder" if root.is_dir() else "no folder" for root in roots}
         | {str(file): "read too" for file in extra_files()},
         "runs on": device(),

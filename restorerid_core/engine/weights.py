@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
-from ..faces.packs import find_pack
+from ..faces.packs import search_pack
 from ..run_folder import replacing, sha256_of
 from ..weight_files import FETCH
 from .hub import HubFile, Offer, download
@@ -96,12 +96,10 @@ def find_models(roots: list[Path], musiq: bool = False) -> Models:
     found = {kind: find_file(roots, kind) for kind in kinds}
     lacking = [kind[1][0] for kind in kinds if found[kind] is None]
     reasons = [fault for kind in kinds if found[kind] is None for fault in faults(roots, kind)]
-    pack = None
-    try:
-        pack = find_pack(folders(roots, "insightface"))
-    except RestorerIDError as error:
+    pack, passed_over = search_pack(folders(roots, "insightface"))
+    if pack is None:
         lacking.append("face models")
-        reasons.append(str(error))
+        reasons += passed_over
     adapter, base, clip_vision = (found[kind] for kind in kinds[:3])
     if adapter and base and clip_vision and pack and not lacking:
         return Models(adapter, base, clip_vision, pack)
@@ -169,11 +167,7 @@ def move(source: Path, final: Path) -> None:
 
 
 def _has_pack(roots: list[Path]) -> bool:
-    try:
-        find_pack(folders(roots, "insightface"))
-    except RestorerIDError:
-        return False
-    return True
+    return search_pack(folders(roots, "insightface"))[0] is not None
 
 
 def _same(path: Path, file: HubFile) -> bool:

@@ -53,9 +53,29 @@ def find_pack(roots: Sequence[Path], name: str = AUTO) -> FacePack:
     Raises:
         RestorerIDError: no folder holds both models.
     """
+    found, passed_over = search_pack(roots, name)
+    if found is not None:
+        return found
     folders = [folder for folder in pack_folders(roots) if name in (AUTO, folder.name)]
+    wanted = "any face model pack" if name == AUTO else f"the face model pack '{name}'"
+    looked = f" (looked into {_listed(folders)})" if folders else ""
+    faults = "".join(f"; {sentence.rstrip('.')}" for sentence in passed_over)
+    raise RestorerIDError(
+        f"{wanted} was searched below {_listed(roots)}, but no folder there holds a face detector "
+        f"with landmarks and a face recognition model{looked}{faults}: run {FETCH} "
+        f"in RestorerID's folder (0.2 GB), or unpack buffalo_l.zip from {DOWNLOAD} so that "
+        f"{roots[-1] / 'models' / 'buffalo_l'} holds {' and '.join(TRAINED)}."
+    )
+
+
+def search_pack(
+    roots: Sequence[Path], name: str = AUTO
+) -> tuple[FacePack | None, tuple[str, ...]]:
+    """As `find_pack`, but None for no pack; and a sentence for each file that was passed over."""
     passed_over: list[str] = []
-    for folder in folders:
+    for folder in pack_folders(roots):
+        if name not in (AUTO, folder.name):
+            continue
         found: dict[str, list[Path]] = {DETECTION: [], RECOGNITION: []}
         for path in _onnx_files(folder):
             try:
@@ -71,16 +91,9 @@ def find_pack(roots: Sequence[Path], name: str = AUTO) -> FacePack:
             for task, paths in found.items() for path in paths if path != best[task]
         ]  # fmt: skip
         if len(best) == 2:
-            return FacePack(best[DETECTION], best[RECOGNITION], tuple(passed_over))
-    wanted = "any face model pack" if name == AUTO else f"the face model pack '{name}'"
-    looked = f" (looked into {_listed(folders)})" if folders else ""
-    faults = "".join(f"; {sentence.rstrip('.')}" for sentence in passed_over)
-    raise RestorerIDError(
-        f"{wanted} was searched below {_listed(roots)}, but no folder there holds a face detector "
-        f"with landmarks and a face recognition model{looked}{faults}: run {FETCH} "
-        f"in RestorerID's folder (0.2 GB), or unpack buffalo_l.zip from {DOWNLOAD} so that "
-        f"{roots[-1] / 'models' / 'buffalo_l'} holds {' and '.join(TRAINED)}."
-    )
+            notes = tuple(passed_over)
+            return FacePack(best[DETECTION], best[RECOGNITION], notes), notes
+    return None, tuple(passed_over)
 
 
 def task_of(path: Path) -> str | None:

@@ -94,5 +94,9 @@ def test_extra_model_paths_are_read(capsys, tmp_path: Path, monkeypatch: pytest.
     assert {name: str(Path(weights[name]).parent) for name in places} == {
         name: str(folder) for name, folder in places.items()
     }
+    (base / "faces" / "cut.onnx").write_bytes(b"")
+    (comfy / "relative" / doctor.FILES["MUSIQ"][1][0]).write_bytes(b"")
+    told = str(run(capsys)[1]["passed over"])  # why a file that is there counts as missing, too
+    assert "cut.onnx" in told and "musiq" in told
     (comfy / "extra_model_paths.yaml").write_text("mine: [")
     assert len(missing(roots)) == 5
