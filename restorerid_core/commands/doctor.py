@@ -69,7 +69,7 @@ def examine(roots: list[Path]) -> dict[str, dict[str, Any]]:
     notes = [*chain.from_iterable(faults(roots, kind) for kind in FILES.values()), *passed_over]
     return {
         "weights": {name: path and str(path) for name, path in files.items()},
-        **({"passed over": dict(enumerate(notes, 1))} if notes else {}),
+        **({"passed over": {str(i): note for i, note in enumerate(notes, 1)}} if notes else {}),
         "searched": {str(root): "a folder" if root.is_dir() else "no folder" for root in roots}
         | {str(file): "read too" for file in extra_files()},
         "runs on": device(),
