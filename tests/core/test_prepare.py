@@ -181,18 +181,32 @@ def test_nothing_is_kept(tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--size", "100"], "--size is 100 px; expected a multiple of 8 from 64 to 8192"),
-        (["--shards", "0"], "--shards is 0; expected the number of faces in a shard"),
-        ([], "cannot be listed"),
+        (["--size", "100"], "--size: is '100'; expected a multiple of 8 from 64 to 8192"),
+        (["--shards", "0"], "--shards: is '0'; expected a whole number of 1 or more"),
     ],
 )
 def test_wrong_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], complaint: str
 ):
-    arguments = ["prepare", str(tmp_path / "none"), "-o", str(tmp_path / "out"), *options]
-    assert main(arguments) == 1
+    with pytest.raises(SystemExit):
+        main(["prepare", str(tmp_path), "-o", str(tmp_path / "out"), *options])
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["prepare", str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 1
+    assert "cannot be listed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_list_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    made_photo(tmp_path / "a.png", 1)
+    people = tmp_path / "out" / "people.csv"
+    people.parent.mkdir()
+    people.write_text(f"path,person\n{tmp_path / 'a.png'},Anna\n")
+    assert main(["prepare", str(people), "-o", str(tmp_path / "out")]) == 1
+    assert "choose another folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("index", ["{", "[]", '{"size": 64, "clip": false}', '{"faces": []}'])
