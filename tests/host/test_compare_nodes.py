@@ -116,7 +116,7 @@ def test_a_reference_for_each_image(similarity: Any, photos: dict[str, Tensor]):
 
 def test_images_of_other_sizes_and_channels(similarity: Any, photos: dict[str, Tensor]):
     grey = torch.nn.functional.pad(photos["2-ref1"].mean(-1, keepdim=True), (0, 0, 0, 88))
-    rgba = torch.cat([photos["2-ref1"], torch.zeros(1, 512, 512, 1)], dim=-1)
+    rgba = torch.cat([photos["2-ref1"], torch.ones(1, 512, 512, 1)], dim=-1)
     value, _, overlay, _ = compare(similarity, grey, rgba)
     assert value > 0.6
     assert overlay.shape == (1, 512, 600 + 8 + 512, 3)
@@ -252,7 +252,8 @@ def test_images_are_in_the_order_of_the_inputs(grid: Any):
 
 
 def test_grey_and_rgba_of_several_sizes(grid: Any):
-    result = make_grid(grid, image_1=[plain(1, 90, 60, 1), plain(2, 5, 10, 4)], cell=[120])
+    rgba = torch.nn.functional.pad(plain(2, 5, 10, 3), (0, 1), value=1.0)
+    result = make_grid(grid, image_1=[plain(1, 90, 60, 1), rgba], cell=[120])
     assert result.shape == (1, 128, 3 * 124 + 4, 3)
     assert (result == 0).all(-1).sum() == 120 * 80 + 2 * 60 * 120
 
