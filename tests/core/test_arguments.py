@@ -75,8 +75,12 @@ def actions() -> Iterator[tuple[str, argparse.Action]]:
     commands = Parser().add_subparsers()
     for add in COMMANDS:
         add(commands)
-    for name, parser in commands.choices.items():
-        yield from ((name, action) for action in parser._actions)
+    parsers = list(commands.choices.items())
+    for name, parser in parsers:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += ((f"{name} {part}", parser) for part, parser in action.choices.items())
+            yield name, action
 
 
 @pytest.mark.parametrize(
