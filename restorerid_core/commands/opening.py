@@ -100,6 +100,7 @@ def open_restorer(
 
 def open_meter_of(args: argparse.Namespace, lpips: bool = True) -> Meter:
     """The metrics whose weights are in the models folders or can be fetched; others are logged."""
+    log.info("loading the metrics ...")
     roots = model_roots(args.models)
     analyzer = None
     try:

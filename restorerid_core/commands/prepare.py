@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from .progress import load_torch
 
 if TYPE_CHECKING:
     from .prepare_run import Preparation
+
+log = logging.getLogger(__name__)
 
 PER_SHARD = 1000
 
@@ -102,6 +105,7 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
 
     roots = model_roots(args.models)
     pack = find_pack(folders(roots, "insightface"))
+    log.info("loading the face models and CLIP ...")
     features = open_features(args)
     limits = limits_of(args)
     settings = {

@@ -1,6 +1,7 @@
 """The stages of the paper from a configuration to the adapter's file."""
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from .objective import Objective
 from .pictures import Pictures
 from .product import write_adapter
 from .stream import Stream
+
+log = logging.getLogger(__name__)
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -64,6 +67,7 @@ def _networks(
 ) -> tuple[Objective, Latents, dict[str, Tensor]]:
     # On a CPU, operations in which half precision and float32 meet are not all there.
     dtype = DTYPES[config.precision] if device.type == "cuda" else torch.float32
+    log.info("loading SD-1.5 ...")
     (text,) = encode_prompts(config.base, [config.prompt], torch.float32, device)
     base = load_sd15(config.base, dtype, device)
     weights = starting_weights(

@@ -1,4 +1,5 @@
 """The command line answers at once, and says what it waits for."""
+import json
 import os
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def run(arguments: str, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
 def test_help_and_typos_are_told_without_heavy_imports():
     helps = [["--help"], *([name, "--help"] for name in COMMANDS)]
     typos = [["restoer"], *([name, "--typo"] for name in COMMANDS)]
-    told = run(str(helps + typos).replace("'", '"'))
+    told = run(json.dumps(helps + typos))
     assert told.stdout.count("status 0") == len(helps), told.stderr
     assert told.stdout.count("status 2") == len(typos)
     assert "heavy []" in told.stdout
@@ -48,3 +49,11 @@ def test_what_takes_seconds_is_told_before(tmp_path: Path):
     assert told.stderr.splitlines() == [
         "restorerid: loading PyTorch ...", "restorerid: interrupted.",
     ] * 3  # fmt: skip
+
+
+def test_fetch_waits_for_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("COMFYUI_PATH", "")
+    told = run(json.dumps([["fetch", "--dry-run", "--models", str(tmp_path)]]))
+    assert "the hub cannot be reached" in told.stderr
+    assert "'torch'" not in told.stdout.rpartition("heavy")[2]
