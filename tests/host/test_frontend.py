@@ -129,7 +129,7 @@ def test_workflow_opens(page: Page, server: Server, tmp_path: Path, name: str, m
     check_readable(picture, graph, *page.evaluate(VIEW))
     check_complete(page, graph, name)
     check_tidy(graph)
-    page.evaluate(UNFOLD)
+    page.evaluate(UNFOLD)  # notes then lie over the graph
     settled(page)
     for content, room in page.evaluate(NOTE_HEIGHTS):
         assert 0 < content <= room, "a note is too small on the screen, or has to be scrolled"
