@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import folder_paths
 from comfy_api.latest import io
 
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.weight_files import FETCH
+from .folders import fingerprint
 from .model import load_model
 from .types import CATEGORY, RestorerIDType
 
@@ -55,6 +57,12 @@ class RestorerIDLoader(io.ComfyNode):
         if file is None or folder_paths.get_full_path(FOLDER, file):  # None: it comes by a link
             return True
         return _not_found(file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None = None) -> str:
+        """Another one when the file is replaced, so that ComfyUI loads it again."""
+        path = folder_paths.get_full_path(FOLDER, file) if file else None
+        return fingerprint([Path(path)] if path else [])
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 
 from ..restorerid_core.checkpoint.adapter_file import AdapterFile, load_adapter
 from ..restorerid_core.config import ModelConfig
+from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.network.face_projector import FaceProjector
 from ..restorerid_core.network.fused import FusedAdapter
 from ..restorerid_core.network.fusing import fuse
+from .folders import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class RestorerIDModel:
 
 def load_model(path: str) -> RestorerIDModel:
     """Load an adapter file; raises RestorerIDError when it is not RestorerID's."""
+    version = fingerprint([Path(path)])
     file = load_adapter(path)
     if not file.slim:
         log.info(
@@ -46,43 +50,56 @@ def load_model(path: str) -> RestorerIDModel:
             "restorerid_core convert writes it.", path
         )  # fmt: skip
     return RestorerIDModel(
-        adapter=_adapter(file, path),
-        face_projector=_face_projector(file, path),
+        adapter=_adapter(file, path, version),
+        face_projector=_face_projector(file, path, version),
         lora=file.lora,
         config=file.config,
     )
 
 
 # ComfyUI calls these two for another copy of a network: on a second GPU, or without dynamic VRAM.
-def adapter_patcher(path: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """A fresh patcher of the `FusedAdapter` of a file."""
-    return _adapter(load_adapter(path), path, disable_dynamic)
+def adapter_patcher(
+    path: str, version: str, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    """A fresh patcher of the `FusedAdapter` of a file whose fingerprint is `version`."""
+    return _adapter(_same(path, version), path, version, disable_dynamic)
 
 
 def face_projector_patcher(
-    path: str, disable_dynamic: bool = False
+    path: str, version: str, disable_dynamic: bool = False
 ) -> comfy.model_patcher.ModelPatcher:
-    """A fresh patcher of the `FaceProjector` in a file."""
-    return _face_projector(load_adapter(path), path, disable_dynamic)
+    """A fresh patcher of the `FaceProjector` in a file whose fingerprint is `version`."""
+    return _face_projector(_same(path, version), path, version, disable_dynamic)
+
+
+def _same(path: str, version: str) -> AdapterFile:
+    """Copies of one network must not be of two files."""
+    if fingerprint([Path(path)]) != version:
+        raise RestorerIDError(
+            f"'{path}' was replaced since RestorerID Loader read it; queue the prompt again, and "
+            "it is loaded anew."
+        )
+    return load_adapter(path)
 
 
 def _adapter(
-    file: AdapterFile, path: str, disable_dynamic: bool = False
+    file: AdapterFile, path: str, version: str, disable_dynamic: bool = False
 ) -> comfy.model_patcher.ModelPatcher:
     weights, constants = fuse(file.adapter, file.config)
     network = FusedAdapter(file.config, constants, **_layers(weights))
-    return _wrap(network, weights, adapter_patcher, path, disable_dynamic)
+    return _wrap(network, weights, adapter_patcher, (path, version), disable_dynamic)
 
 
 def _face_projector(
-    file: AdapterFile, path: str, disable_dynamic: bool = False
+    file: AdapterFile, path: str, version: str, disable_dynamic: bool = False
 ) -> comfy.model_patcher.ModelPatcher:
     c = file.config
     network = FaceProjector(
         c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth,
         **_layers(file.face_projector),
     )  # fmt: skip
-    return _wrap(network, file.face_projector, face_projector_patcher, path, disable_dynamic)
+    source = (path, version)
+    return _wrap(network, file.face_projector, face_projector_patcher, source, disable_dynamic)
 
 
 def _layers(weights: dict[str, Tensor]) -> dict[str, Any]:
@@ -97,7 +114,7 @@ def _wrap(
     network: nn.Module,
     weights: dict[str, Tensor],
     factory: Callable[..., comfy.model_patcher.ModelPatcher],
-    path: str,
+    source: tuple[str, str],
     disable_dynamic: bool,
 ) -> comfy.model_patcher.ModelPatcher:
     # Looked up here and not at import, for ComfyUI replaces CoreModelPatcher when it starts.
@@ -110,5 +127,5 @@ def _wrap(
     )
     network.load_state_dict(weights, assign=patcher.is_dynamic())
     network.eval().requires_grad_(False)
-    patcher.cached_patcher_init = (factory, (path,))
+    patcher.cached_patcher_init = (factory, source)
     return patcher

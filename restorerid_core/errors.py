@@ -13,6 +13,19 @@ class RestorerIDError(ValueError):
     """
 
 
+def explain(error: Exception) -> str:
+    """A sentence for whatever a library raised while one photo of many was at work."""
+    if isinstance(error, RestorerIDError):
+        return str(error)
+    detail = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+    if out_of_memory(error):
+        return (
+            f"there is not enough memory ({detail}): use --low-memory, --faces-per-run 1 or a "
+            "smaller --size, or close other programs."
+        )
+    return detail if isinstance(error, OSError) else f"{type(error).__name__}: {detail}"
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory was lacking; torch, ONNX Runtime and OpenCV have errors of their own."""
     text = str(error).lower()

@@ -29,7 +29,7 @@ def read_preset(path: Path) -> IDScalePreset:
         alpha, beta = float(data["alpha"]), float(data["beta"])
         if not (math.isfinite(alpha) and 0 < beta < math.inf):
             raise ValueError(f"alpha is {alpha} and beta is {beta}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise RestorerIDError(
             f"'{path}' cannot be used as a preset of the ID-scale ({error!r}); expected a file "
             "that `python -m restorerid_core calibrate` wrote: choose another."

@@ -5,7 +5,9 @@ import math
 from typing import Any
 
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
+from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
+from torch import Tensor
 
 from ...restorerid_core.config import RESBLOCKS, ModelConfig
 from ...restorerid_core.errors import RestorerIDError
@@ -97,3 +99,35 @@ def check_hooks(model_options: dict[str, Any], face: bool) -> None:
             f"Another node replaced RestorerID's attention patch at {', '.join(lost)}; connect "
             "that node before RestorerID Apply."
         )
+
+
+def check_identity(rows: Tensor) -> None:
+    """Refuses identities that are not finite, before the run."""
+    if not rows.isfinite().all():
+        raise RestorerIDError(
+            "The face's identity has values that are not finite; the CLIP_VISION of RestorerID "
+            "FaceID Embedder overflows: start ComfyUI with --force-fp32, or load another file."
+        )
+
+
+def check_denoised(x: Tensor, sigma: Tensor, denoised: Tensor, base: BaseModel) -> None:
+    """Tells at the first step that gives NaN or infinite values, and says where they come from.
+
+    Outside of the network, whose compiled form must not wait for values.
+    """
+    if denoised.isfinite().all():
+        return
+    step = f"at sigma {float(sigma[0]):.3g}"
+    if not x.isfinite().all():
+        raise RestorerIDError(
+            f"The latent that the sampler gives the MODEL {step} has values that are not finite; "
+            "the sampler or what is connected to its LATENT makes them: choose another sampler, or "
+            "connect the LATENT output of RestorerID LQ Spatial Encoder."
+        )
+    dtype = str(base.manual_cast_dtype or base.get_dtype()).removeprefix("torch.")
+    raise RestorerIDError(
+        f"The patched MODEL gives values that are not finite {step}, computed in {dtype}; "
+        + ("start ComfyUI with --bf16-unet or --fp32-unet." if dtype == "float16" else
+           "the SD-1.5 checkpoint or another patch of the MODEL makes them, for RestorerID's own "
+           "weights are finite: try another checkpoint, or remove the other patches.")
+    )  # fmt: skip

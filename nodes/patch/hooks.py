@@ -17,7 +17,7 @@ from ...restorerid_core.conditioning import (
 )
 from ...restorerid_core.config import RESBLOCKS
 from ...restorerid_core.errors import RestorerIDError
-from .checks import check_hooks, check_strengths, check_window
+from .checks import check_denoised, check_hooks, check_identity, check_strengths, check_window
 from .conds import IdentityCond, LatentCond, SharedCond, strength_cond
 from .names import ADAPTER, FIR, IDENTITY, KEY, LQ, SCALE, STRUCTURE, TIMESTEP
 from .step import not_sampled
@@ -91,6 +91,7 @@ class RestorerIDPatch:
         comfy.model_management.load_models_gpu([adapter])
         tokens = torch.cat([face.tokens, face.uncond_tokens]).to(adapter.load_device)
         rows = adapter.model.compose(tokens)
+        check_identity(rows)
         person, nobody = rows[:-1], rows[-1:].expand(len(rows) - 1, -1)
         return {IDENTITY: IdentityCond(person)}, {IDENTITY: IdentityCond(nobody)}
 
@@ -113,12 +114,18 @@ class RestorerIDPatch:
         self, executor: Any, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None,
         control: Any = None, transformer_options: dict[str, Any] | None = None, **kwargs: Any,
     ) -> Tensor:  # fmt: skip
-        """APPLY_MODEL: the networks of the running patcher (clones on other GPUs have others)."""
+        """APPLY_MODEL: the networks of the running patcher (clones on other GPUs have others).
+
+        Raises:
+            RestorerIDError: the result is not finite.
+        """
         base = executor.class_obj
         adapter = running_adapter(base.current_patcher).model
         kwargs[ADAPTER] = adapter if self._active(base.model_sampling, t) else None
         options = transformer_options or {}
-        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        denoised = executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        check_denoised(x, t, denoised, base)
+        return denoised
 
     def _active(self, model_sampling: Any, sigma: Tensor) -> bool:
         if (self.start, self.end) == (0.0, 1.0):

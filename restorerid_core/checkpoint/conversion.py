@@ -2,7 +2,6 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RestorerIDError
-from ..run_folder import replacing
+from ..run_folder import replacing_together
 from .adapter_file import FORMAT, FORMAT_VERSION, check
 from .layout import BASE_GROUPS, expected_shapes, group_of, missing_groups
 from .tensors import TensorFile, cast, open_tensors, stream
@@ -53,8 +52,7 @@ def convert(
     total = sum(entry.nbytes for output in outputs for entry in output.entries.values())
     _prepare(source, outputs, total, overwrite)
     tally = _Tally(progress, total * (2 if verify else 1))
-    with ExitStack() as stack:
-        temporaries = [stack.enter_context(replacing(output.path)) for output in outputs]
+    with replacing_together([output.path for output in outputs]) as temporaries:
         for temporary, output in zip(temporaries, outputs, strict=True):
             tensors = _cast(source, output.entries, tally)
             write_safetensors(temporary, output.entries, tensors, output.metadata)

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from .. import ranges
 from ..degradation.config import PRESETS
-from ..errors import RestorerIDError
+from ..errors import explain
 from ..run_folder import Basis, check_not_read, claim, digest_of, sha256_of
 from .arguments import number
 from .devices import device_name, open_device
@@ -79,8 +79,8 @@ def degrade(args: argparse.Namespace) -> int:
             with claim(job.output, wait=True):
                 if to_do([job], basis, args.overwrite):  # another process may have made it
                     degrade_photo(degradation, job, args.seed, args.size, device, basis)
-        except (RestorerIDError, OSError) as error:
-            job.status, job.error = "failed", str(error)
+        except Exception as error:  # any library's: it is the photo's, not the folder's
+            job.status, job.error = "failed", explain(error)
 
     with one_core_each(), ThreadPoolExecutor(os.cpu_count()) as pool:
         try:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import re
 from typing import TYPE_CHECKING
 
@@ -45,3 +46,13 @@ def open_device(name: str) -> torch.device:
             f"--device {name} cannot be used here ({str(error).splitlines()[0]}); expected cpu, "
             "cuda, mps or xpu: choose one that this machine has."
         ) from error
+
+
+def free_memory() -> None:
+    """What an error left behind goes back, so that the next photo has all that there is."""
+    import torch
+
+    gc.collect()
+    for backend in (torch.cuda, torch.mps, torch.xpu):
+        if backend.is_available():
+            backend.empty_cache()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import Degradation
 from ..engine.photos import PhotoRestorer
-from ..errors import RestorerIDError
+from ..errors import RestorerIDError, explain
 from ..evaluation.identities import Identity
 from ..evaluation.meter import METRICS, Meter, Scores
 from ..evaluation.methods import BASELINES, Baseline, Configuration, Method, needs_musiq
@@ -204,8 +204,9 @@ class EvaluationRun:
         """What goes wrong with one picture does not stop the others."""
         try:
             yield
-        except (RestorerIDError, OSError) as error:
-            self.failures.append(f"{degradation}, {method.name}, {person.name}: {error}")
+        except Exception as error:  # any library's
+            failure = f"{degradation}, {method.name}, {person.name}: {explain(error)}"
+            self.failures.append(failure)
 
 
 def restore(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
 import numpy as np
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ..errors import RestorerIDError
 from ..evaluation.table import csv_text, to_markdown
@@ -57,7 +57,7 @@ def finish(run: Preparation, groups: Sequence[Group], per_shard: int | None) -> 
 def write_index(run: Preparation, faces: Sequence[PreparedFace]) -> None:
     if run.features:
         with replacing(run.output / UNCONDITIONAL) as path:
-            save_file({"clip": run.features.nothing()}, path)
+            path.write_bytes(save({"clip": run.features.nothing()}))
     index = {"size": run.size, "clip": bool(run.features), "faces": [asdict(f) for f in faces]}
     write_json(run.output / INDEX, index)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from tqdm import tqdm
 
 from ..errors import RestorerIDError
@@ -120,7 +120,7 @@ class Preparation:
         if self.features:
             tensors["clip"] = self.features.face(portrait.face.crop)
         with replacing(self.output / f"{name}.safetensors") as path:
-            save_file(tensors, path)
+            path.write_bytes(save_tensors(tensors))  # a full disk is an OSError, as everywhere
 
 
 def check_places(groups: Sequence[Group], output: Path) -> None:

@@ -11,12 +11,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..engine.photos import PhotoRestorer, PhotoResult
-from ..errors import RestorerIDError
+from ..errors import explain
 from ..evaluation.table import markdown_text, to_markdown
 from ..faces.people import readable
 from ..grid import labelled_grid
 from ..photo_files import read_photo, save
 from ..run_folder import Basis, claimed, write_text
+from .devices import free_memory
 from .restore import Job, photo_basis, report_files, to_do
 
 T = TypeVar("T")
@@ -58,9 +59,11 @@ def restore_all(
                     for path in report_files(job):  # they were this result's
                         path.unlink(missing_ok=True)
                 save(result.image, job.output, made_of)
-            except (RestorerIDError, OSError) as error:
-                job.status, job.error = "failed", str(error)
-                continue
+            except Exception as error:  # any library's: it is the photo's, not the folder's
+                job.status, job.error = "failed", explain(error)
+        if job.status == "failed":
+            free_memory()
+            continue
         job.status, job.faces = "restored", tuple(asdict(face) for face in result.faces)
 
 

@@ -77,17 +77,18 @@ class Attachment:
 
         The weights as they were wait in main memory.
         """
-        if merged == bool(self._original):
-            return
         for name, (up, down) in self._lora.items():
+            if merged == (name in self._original):  # weight by weight: memory may run out midway
+                continue
             weight = self.unet.get_parameter(name).data
             if merged:
-                self._original[name] = weight.cpu()
                 # Scale 1; rounded once, to the weight's dtype.
                 delta = up.to(weight.device).float() @ down.to(weight.device).float()
                 changed = (weight.float() + delta).to(weight.dtype)
+                self._original[name] = weight.cpu()
             else:
-                changed = self._original.pop(name).to(weight.device)
+                changed = self._original[name].to(weight.device)
+                del self._original[name]
             module, _, attribute = name.rpartition(".")
             parameter = nn.Parameter(changed, requires_grad=False)
             setattr(self.unet.get_submodule(module), attribute, parameter)

@@ -3,26 +3,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
 from torch import Tensor, nn
 
 from ..color_fix import color_fix
 from ..conditioning import FaceIdentity, LQCondition
-from ..errors import RestorerIDError
 from ..images import prepare, unpad
 from ..schedule import ReleasedSchedule
 from . import vae
 from .attachment import Attachment
 from .models import SD15
 from .networks import Networks
-from .sampling import Conditions, Denoiser, Progress, sample_released, sample_with
+from .sampling import Conditions, Denoiser, Progress, check_finite, sample_released, sample_with
 from .schedulers import RELEASED, make_scheduler
 from .settings import Settings
 
 
 class Restorer:
-    """SD-1.5 with the adapter on it.
+    """SD-1.5 with the adapter on it; threads that share one wait for each other.
 
     Args:
         base: SD-1.5; its UNet is changed until `close`.
@@ -44,6 +44,7 @@ class Restorer:
         self.adapter = networks.adapter
         self.attachment = Attachment(base.unet, self.adapter.config, networks.lora)
         self._low_memory = low_memory
+        self._turn = RLock()  # a step's conditioning and the LoRA are on the UNet, one at a time
         base.vae.use_tiling = low_memory
         for network in (base.unet, networks.adapter, base.vae):
             network.to("cpu" if low_memory else device)
@@ -52,7 +53,8 @@ class Restorer:
 
     def close(self) -> None:
         """The UNet as it was."""
-        self.attachment.detach()
+        with self._turn:
+            self.attachment.detach()
 
     @torch.inference_mode()
     def restore(
@@ -76,26 +78,27 @@ class Restorer:
             RestorerIDError: the batch sizes do not fit together, or a value is not finite.
         """
         prepared = prepare(crops, settings.size)
-        conditions = Conditions(
-            LQCondition(self.encode(prepared.padded), prepared.size), face, tuple(scale),
-            self.text, self.negative,
-            settings.guidance, settings.structure, settings.fir,
-        )  # fmt: skip
-        restored = self.decode(self._sample(conditions, settings, progress))
-        if not torch.isfinite(restored).all():
-            raise RestorerIDError(
-                "The restored face has values that are not finite; use --dtype fp32."
-            )
+        with self._turn:
+            latent = self.encode(prepared.padded)
+            check_finite(latent, "The VAE's encoder", self.base.vae.dtype)
+            conditions = Conditions(
+                LQCondition(latent, prepared.size), face, tuple(scale), self.text, self.negative,
+                settings.guidance, settings.structure, settings.fir,
+            )  # fmt: skip
+            sample = self._sample(conditions, settings, progress)
+            check_finite(sample, f"The sampler '{settings.sampler}'", sample.dtype)
+            restored = self.decode(sample)
+        check_finite(restored, "The VAE's decoder", self.base.vae.dtype)
         return color_fix(unpad(restored, prepared.size), prepared.image, settings.color_fix)
 
     def encode(self, image: Tensor) -> Tensor:
         """As `vae.encode`."""
-        with self._at_work(self.base.vae):
+        with self._turn, self._at_work(self.base.vae):
             return vae.encode(self.base.vae, image)
 
     def decode(self, latent: Tensor) -> Tensor:
         """As `vae.decode`."""
-        with self._at_work(self.base.vae):
+        with self._turn, self._at_work(self.base.vae):
             return vae.decode(self.base.vae, latent)
 
     def _sample(

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from ..conditioning import FaceIdentity, LQCondition, StepConditioning, common_count
+from ..errors import RestorerIDError
 from ..network.fused import FusedAdapter
 from ..schedule import ReleasedSchedule, ancestral_step
 from .attachment import Attachment
 
+ADVICE = {torch.float16: "use --dtype bf16 or fp32", torch.bfloat16: "use --dtype fp32"}
+"""What helps where a network's numbers go beyond its dtype."""
 Noise = Callable[[Tensor], Tensor]
 """Fresh noise like a tensor."""
 Progress = Callable[[int, int], object]
@@ -53,8 +56,25 @@ class Conditions:
         return common_count(**counts)
 
 
+def check_finite(values: Tensor, source: str, dtype: torch.dtype) -> None:
+    """Tells at once, and by name, where numbers stop to be numbers.
+
+    Args:
+        source: what gave `values`.
+        dtype: what it computes in.
+    Raises:
+        RestorerIDError: a value is NaN or infinite.
+    """
+    if not values.isfinite().all():
+        advice = ADVICE.get(dtype, "choose another SD-1.5 or adapter, for these do not go together")
+        raise RestorerIDError(
+            f"{source} gave values that are not finite, computed in"
+            f" {str(dtype).removeprefix('torch.')}; {advice}."
+        )
+
+
 class Denoiser:
-    """ε of a guided step, conditions and all.
+    """ε of a guided step, conditions and all; raises as `check_finite`.
 
     Args:
         network: the UNet with the adapter attached.
@@ -80,6 +100,7 @@ class Denoiser:
             halves = [face.tokens, face.uncond_tokens.expand_as(face.tokens)][: len(texts)]
             tokens = torch.cat(halves).to(adapter.id_key_value.weight)  # composed in float32
             self._identity = adapter.compose(tokens).to(**self._like)
+            check_finite(self._identity, "The person's identity", weight.dtype)
         self._latent = conditions.lq.latent.to(**self._like)
         self._scale = torch.tensor(conditions.scale, device=weight.device)
         network.merge_lora(face is not None)
@@ -96,6 +117,7 @@ class Denoiser:
         rows = x.to(**self._like).repeat(len(self._texts), 1, 1, 1)
         text = torch.cat([text.expand(len(x), -1, -1) for text in self._texts])
         eps = self._network(rows, timestep, text, step).float()
+        check_finite(eps, f"The UNet with its adapter (t = {int(timestep[0])})", rows.dtype)
         if len(self._texts) == 1:
             return eps
         cond, uncond = eps.chunk(2)

@@ -1,20 +1,37 @@
 """Moving averages of the weights, diffusers' own."""
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 
-def moving_average(parameters: list[nn.Parameter], decay: float, accelerator: Any) -> Any:
-    """diffusers' moving average, part of the checkpoints; None for a decay of 0."""
+def moving_average(parameters: list[nn.Parameter], decay: float) -> Any:
+    """diffusers' moving average; None for a decay of 0."""
     if not decay:
         return None
     from diffusers.training_utils import EMAModel
 
-    ema = EMAModel(parameters, decay=decay)
-    accelerator.register_for_checkpointing(ema)
-    return ema
+    return EMAModel(parameters, decay=decay)
+
+
+def save_average(ema: Any, path: Path) -> None:
+    """As safetensors: what Accelerate registers for its checkpoints it unpickles unrestricted."""
+    from safetensors.torch import save_file
+
+    tensors = {str(n): tensor.contiguous() for n, tensor in enumerate(ema.shadow_params)}
+    save_file(tensors, path, {"step": str(ema.optimization_step)})
+
+
+def load_average(ema: Any, path: Path) -> None:
+    """What `save_average` wrote, into an average of the same parameters."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt", device="cpu") as file:
+        ema.optimization_step = int(file.metadata()["step"])
+        for number, tensor in enumerate(ema.shadow_params):
+            tensor.copy_(file.get_tensor(str(number)).reshape(tensor.shape))
 
 
 @contextmanager

@@ -8,19 +8,26 @@ from typing import Any
 
 from ..errors import RestorerIDError
 from ..run_folder import flush
+from .averages import load_average, save_average
+
+AVERAGE = "average.safetensors"
 
 
 class Checkpoints:
     """OUT/checkpoints/STEP, as Accelerate writes them: weights, optimiser and random states.
 
+    Nothing in them is unpickled but by torch's `weights_only`.
+
     Args:
         folder: where they are.
         keep: how many.
+        ema: the moving average that belongs to them, or None.
     """
 
-    def __init__(self, folder: Path, keep: int):
+    def __init__(self, folder: Path, keep: int, ema: Any = None):
         self.folder = folder
         self.keep = keep
+        self._ema = ema
 
     def steps(self) -> list[int]:
         """The steps after which there is one, in order."""
@@ -28,12 +35,27 @@ class Checkpoints:
         return sorted(int(name) for name in names if name.isdigit())
 
     def save(self, accelerator: Any, step: int) -> None:
-        """The state after `step` steps; every process calls it."""
+        """The state after `step` steps; every process calls it.
+
+        Raises:
+            RestorerIDError: it cannot be written, as on a full disk.
+        """
         final, part = self._path(step), self.folder / f".{step:07d}.part"
         if accelerator.is_main_process:
-            shutil.rmtree(part, ignore_errors=True)
+            for left in self.folder.glob(".*.part"):  # of a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
         accelerator.wait_for_everyone()
-        accelerator.save_state(str(part))
+        try:
+            accelerator.save_state(str(part))
+            if self._ema is not None and accelerator.is_main_process:
+                save_average(self._ema, part / AVERAGE)
+        except Exception as error:  # of a full disk torch and safetensors have errors of their own
+            shutil.rmtree(part, ignore_errors=True)
+            raise RestorerIDError(
+                f"The checkpoint of step {step} cannot be written to '{self.folder}' "
+                f"({str(error).partition(chr(10))[0][:120]}); free some space and run this again: "
+                "it goes on from the checkpoint before."
+            ) from error
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             for path in (*part.rglob("*"), part):
@@ -57,6 +79,8 @@ class Checkpoints:
         path = self._path(steps[-1])
         try:
             accelerator.load_state(str(path))
+            if self._ema is not None:
+                load_average(self._ema, path / AVERAGE)
         except Exception as error:  # damaged files raise a dozen types
             raise RestorerIDError(
                 f"The checkpoint '{path}' cannot be used ({type(error).__name__}); expected "

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
@@ -66,13 +67,15 @@ def _value(hint: Any, value: object, place: str) -> Any:
             return value
         if kind is Path and isinstance(value, str):
             return Path(value)
+        if type(value) is int and abs(value) > sys.maxsize:
+            continue  # of any number of digits
         if kind is float and type(value) is int:
             return float(value)
         if type(value) is kind:
             return value
     expected = " or ".join(_named(kind) for kind in kinds)
     raise RestorerIDError(
-        f"`{place}` is {value!r}; expected {expected}: change it in the configuration."
+        f"`{place}` is {repr(value)[:80]}; expected {expected}: change it in the configuration."
     )
 
 
@@ -93,7 +96,7 @@ def _read(path: Path) -> dict[str, Any]:
         values = _toml(text) if path.suffix == ".toml" else json.loads(text)
         if not isinstance(values, dict):
             raise ValueError(f"it holds {type(values).__name__}, not settings by name")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RestorerIDError(
             f"The configuration '{path}' cannot be read ({error}); expected settings in JSON, or "
             "in TOML when its name ends in .toml: correct the file."

@@ -65,8 +65,8 @@ class Run:
             self.learning, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
-        self.ema = moving_average(self.learning, config.ema, accelerator)
-        self._checkpoints = Checkpoints(config.output / CHECKPOINTS, config.keep)
+        self.ema = moving_average(self.learning, config.ema)
+        self._checkpoints = Checkpoints(config.output / CHECKPOINTS, config.keep, self.ema)
         self.step = self._checkpoints.load(accelerator)
         if self.ema is not None:
             self.ema.to(accelerator.device)

@@ -1,5 +1,6 @@
 """Splitting the authors' file, and the command line around it."""
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -171,6 +172,21 @@ def test_a_failing_write_leaves_nothing(
     with pytest.raises(OSError, match="No space left"):
         convert(source, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_both_files_are_whole_before_one_appears(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    moved: list[set[str]] = []
+    move = os.replace
+
+    def watch(part: Path, path: Path) -> None:
+        moved.append({p.name for p in tmp_path.joinpath("out").iterdir() if p.suffix == ".part"})
+        move(part, path)
+
+    monkeypatch.setattr("os.replace", watch)
+    convert(source, tmp_path / "out")
+    assert [len(parts) for parts in moved] == [2, 1]
 
 
 def test_verify_notices_a_flipped_bit(

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 from helpers import ROOT
 from PIL import Image
+from safetensors import SafetensorError
 from tiny_models import tiny_models
 from torch import Tensor
 
@@ -229,6 +231,54 @@ class Darker:
 
     def restore_photo(self, photo: Tensor, step: Any) -> PhotoResult:
         return PhotoResult(photo / 2, (FaceResult(1, "blind", None, None, 0.5, None),))
+
+
+class Failing(Darker):
+    """The second photo meets an error of a library, and the third one finds its memory freed."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+        self.held: weakref.ref[Any] | None = None
+
+    def restore_photo(self, photo: Tensor, step: Any) -> PhotoResult:
+        if self.held is None and photo.mean() > 0.3:
+            held = torch.nn.Identity()
+            held.itself = held  # freed by the collector alone
+            self.held = weakref.ref(held)
+            raise type(self.error)(*self.error.args)  # a new one: it holds what it was raised in
+        assert self.held is None or self.held() is None
+        return super().restore_photo(photo, step)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "not enough memory"),
+        (SafetensorError("No space left on device"), "SafetensorError: No space"),
+        (OSError(28, "No space left on device"), "No space"),
+        (RuntimeError("shapes\nand more"), "RuntimeError: shapes"),
+    ],
+)
+def test_an_error_of_a_library_is_one_photos(
+    three: Path, tmp_path: Path, error: Exception, told: str
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    args = argparse.Namespace(aligned=False, overwrite=False, report=False)
+    jobs = plan([three], out)
+    restorer: Any = Failing(error)
+    restore_all(restorer, jobs, args)
+    assert [job.status for job in jobs] == ["restored", "failed", "restored"]
+    assert jobs[1].error and told in jobs[1].error and "\n" not in jobs[1].error
+
+
+def test_a_name_in_latin_1_gets_its_report(three: Path, tmp_path: Path):
+    photo = three / os.fsdecode(b"caf\xe9.png")
+    (three / "a.png").rename(photo)
+    (tmp_path / "out").mkdir()
+    assert run(three, tmp_path / "out", {"steps": 50}, "--report") == ["b.png", "c.png", photo.name]
+    assert (tmp_path / "out/report" / photo.with_suffix(".md").name).is_file()
 
 
 DARKER = Darker()

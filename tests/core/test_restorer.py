@@ -1,5 +1,6 @@
 """The engine from crops to restored crops on small networks: precision and memory options."""
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,55 @@ def test_values_that_are_not_finite_are_told(make_restorer: MakeRestorer, crops:
     restorer = make_restorer()
     with torch.no_grad():
         restorer.base.vae.decoder.conv_out.bias.fill_(torch.nan)
-    with pytest.raises(RestorerIDError, match="not finite; use --dtype fp32"):
+    with pytest.raises(RestorerIDError, match=r"VAE's decoder .*not finite.*float32"):
         restorer.restore(crops, None, [0.0], SETTINGS)
+    with torch.no_grad():
+        restorer.base.unet.conv_in.bias.fill_(torch.inf)
+    steps: list[int] = []
+    with pytest.raises(RestorerIDError, match=r"UNet .*\(t = 999\).*not finite"):
+        restorer.restore(crops, None, [0.0], SETTINGS, lambda done, _: steps.append(done))
+    assert not steps  # at once, not after a whole run
+    with torch.no_grad():
+        restorer.base.vae.quant_conv.bias.fill_(torch.nan)
+    with pytest.raises(RestorerIDError, match="VAE's encoder"):
+        restorer.restore(crops, None, [0.0], SETTINGS)
+
+
+def test_threads_that_share_a_restorer_get_the_pictures_of_one(
+    make_restorer: MakeRestorer, crops: Tensor, face: FaceIdentity
+):
+    restorer, jobs = make_restorer(), [(crops, face), (crops, None)] * 2
+
+    def work(job: tuple[Tensor, FaceIdentity | None]) -> Tensor:
+        return restorer.restore(*job, [0.5], SETTINGS)
+
+    alone = [work(job) for job in jobs[:2]] * 2
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(work, jobs))
+    assert all(map(torch.equal, together, alone))
+
+
+def test_lora_is_whole_after_memory_ran_out(
+    make_restorer: MakeRestorer, crops: Tensor, face: FaceIdentity, monkeypatch: pytest.MonkeyPatch
+):
+    restorer, attach = make_restorer(), torch.nn.Module.get_submodule
+    calls = iter(range(10))
+
+    def fail(self: nn.Module, name: str) -> nn.Module:
+        if next(calls, None) is None:
+            raise MemoryError
+        return attach(self, name)
+
+    expected = {name: p.clone() for name, p in restorer.base.unet.named_parameters()}
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.Module, "get_submodule", fail)
+        with pytest.raises(MemoryError):
+            restorer.attachment.merge_lora(True)
+    restorer.attachment.merge_lora(True)
+    changed = {n for n, p in restorer.base.unet.named_parameters() if not p.equal(expected[n])}
+    assert len(changed) == 128
+    restorer.close()
+    assert all(p.equal(expected[name]) for name, p in restorer.base.unet.named_parameters())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Folders of results: two processes at one name, claims, and inputs that are not overwritten."""
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from restorerid_core.run_folder import (
     claimed,
     folded,
     keep_settings,
+    replacing,
     write_text,
 )
 
@@ -53,9 +55,47 @@ def test_two_processes_publish_whole_files_under_one_name(tmp_path: Path):
 def test_a_failed_or_long_name_leaves_nothing_behind(tmp_path: Path):
     long = tmp_path / ("ü" * 120 + ".json")
     write_text(long, "whole")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(long, "\udc80")
+    with pytest.raises(ZeroDivisionError), replacing(long) as temporary:
+        temporary.write_text(str(1 / 0))
     assert long.read_text() == "whole" and list(tmp_path.iterdir()) == [long]
+
+
+def test_a_name_that_is_no_text_can_be_written_down(tmp_path: Path):
+    write_text(tmp_path / "report.md", os.fsdecode(b"caf\xe9.jpg"))
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == "caf\\udce9.jpg"
+
+
+def test_leftovers_of_killed_runs_are_removed_by_the_next(tmp_path: Path):
+    path, others = tmp_path / "a[1].bin", tmp_path / "b.bin"
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "from restorerid_core.run_folder import replacing\n"
+        "with replacing(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_bytes(b'half')\n"
+        "    if sys.argv[2:]: os._exit(9)\n"
+        "    print(flush=True); sys.stdin.readline()"
+    )
+    assert start(program, path, "killed").wait() == 9
+    (dead,) = tmp_path.iterdir()
+    at_work = start(program, path)
+    line(at_work.stdout)
+    (alive,) = {*tmp_path.iterdir()} - {dead}
+    assert not dead.exists()  # the next run did it
+    # The number of a process that began after the file was written is another's.
+    again = alive.with_name(alive.name.replace(f"-{at_work.pid}-", f"-{os.getpid()}-"))
+    far = alive.with_name(re.sub(r"bin\.\w+-", "bin.elsewhere-", alive.name))
+    for left in (again, far):
+        left.write_bytes(b"half")
+    os.utime(again, (0, 0))
+    write_text(others, "")
+    assert again.exists()  # it is of another file
+    write_text(path, "whole")
+    assert {*tmp_path.iterdir()} == {path, others, alive, far}
+    os.utime(far, (0, 0))
+    write_text(path, "whole")
+    assert {*tmp_path.iterdir()} == {path, others, alive}
+    at_work.communicate("\n")
+    assert path.read_bytes() == b"half"
 
 
 def line(stream: IO[str] | None) -> str:

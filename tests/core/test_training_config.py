@@ -67,6 +67,8 @@ lora_rank = 4
         ({"adapter": {"lora_rank": 0}}, "`adapter.lora_rank` is 0; expected"),
         ({"adapter": {"lq_width": 10**9}}, "`adapter.lq_width` is 1000000000; expected"),
         ({"ema": 1}, "`ema` is 1.0; expected a number from 0 to 0.99"),
+        ({"batch": 10**400}, "`batch` is 1000"),
+        ({"ema": 10**400}, "`ema` is 1000"),
         ({"degradation": "mild"}, "`degradation` is 'mild'; expected one of light, heavy"),
     ],
 )
@@ -79,7 +81,10 @@ def test_faults_of_settings(tmp_path: Path, settings: dict[str, Any], sentence: 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("{", "cannot be read"), ("[1]", "it holds list"), ("{}", "`data` is missing; expected a p")],
+    [
+        ("{", "cannot be read"), ("[1]", "it holds list"), ("{}", "`data` is missing; expected a"),
+        ("[" * 100_000, "cannot be read"),
+    ],
 )
 def test_faults_of_the_file(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "config.json"

@@ -1,5 +1,6 @@
 """Datasets over prepared faces, by themselves and in shards."""
 import json
+import shutil
 import tarfile
 from itertools import groupby
 from pathlib import Path
@@ -163,6 +164,19 @@ def test_packing_stopped_goes_on(packed: PreparedFaces, tmp_path: Path):
     assert [len(names) // 3 for names in members(loose.root)] == [4, 4, 2]
     assert list(loose.root.rglob("*.png")) == []
     assert PreparedFaces(loose.root).picture(loose.faces[0]).shape == (3, SIDE, SIDE)
+
+
+def test_a_deleted_shard_gives_its_number_to_no_other(packed: PreparedFaces, tmp_path: Path):
+    before = (packed.root / "shard-00002.tar").read_bytes()
+    lost = packed.faces[:4]
+    (packed.root / "shard-00000.tar").unlink()
+    with pytest.raises(RestorerIDError, match=rf"{lost[0].name}.*3 other faces.*prepare"):
+        pack(packed.root, packed.faces, 4)
+    loose = prepared(tmp_path / "set", tmp_path / "loose", clip=True)
+    for name in {Path(face.name).parts[0] for face in lost}:
+        shutil.copytree(loose.root / name, packed.root / name, dirs_exist_ok=True)
+    assert [path.name for path in pack(packed.root, packed.faces, 4)] == ["shard-00003.tar"]
+    assert (packed.root / "shard-00002.tar").read_bytes() == before
 
 
 # Refusals

@@ -1,10 +1,13 @@
 """The loop: exact resume, moving average, accumulation, and what stops it."""
+import contextlib
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from adapter_files import Touch
 from helpers import relative_error
 from torch import Tensor, nn
 from training_scenes import Photos, tiny_config
@@ -83,6 +86,40 @@ def test_a_killed_run_ends_in_the_same_weights(tmp_path: Path, accumulation: int
     assert all(map(torch.equal, whole.ema.shadow_params, resumed.ema.shadow_params))
 
 
+def test_nothing_of_a_checkpoint_is_run(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, ema=0.5)
+    go(config)
+    latest = config.output / "checkpoints" / "0000004"
+    assert not list(latest.glob("custom_checkpoint*"))
+    for path in latest.iterdir():
+        before = path.read_bytes()
+        with path.open("wb") as file:
+            pickle.dump(Touch(tmp_path / "marker"), file)
+        with contextlib.suppress(RestorerIDError):  # random states may be missing
+            open_run(config)
+        path.write_bytes(before)
+    (latest / "custom_checkpoint_0.pkl").write_bytes(pickle.dumps(Touch(tmp_path / "marker")))
+    with pytest.raises(RestorerIDError, match="cannot be used"):
+        open_run(config)
+    assert not (tmp_path / "marker").exists()
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0")
+
+    config = tiny_config(tmp_path, save_every=1)
+    saved, left = torch.save, iter(range(4))  # two checkpoints
+    monkeypatch.setattr(torch, "save", lambda *a: fail() if next(left, None) is None else saved(*a))
+    with pytest.raises(RestorerIDError, match=r"step 3 cannot be written .*free some space"):
+        go(config)
+    assert sorted(p.name for p in (config.output / "checkpoints").iterdir()) == [
+        "0000001", "0000002",
+    ]  # fmt: skip
+
+
 def test_a_finished_run_does_nothing(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     first = go(config)
@@ -144,8 +181,10 @@ def test_only_the_latest_checkpoints_stay(tmp_path: Path) -> None:
     go(config)
     folder = config.output / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == ["0000003", "0000004"]
-    (folder / ".0000005.part").mkdir()  # a kill while it was being written
+    (folder / ".0000003.part").mkdir()  # a kill while it was being written
     assert open_run(config).step == 4
+    go(tiny_config(tmp_path, save_every=1, keep=1, iterations=5))
+    assert [path.name for path in folder.iterdir()] == ["0000005"]
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:

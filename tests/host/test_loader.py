@@ -143,6 +143,20 @@ def test_the_full_file_works_and_convert_is_recommended(
     assert "python -m restorerid_core convert" in caplog.text
 
 
+def test_a_file_that_is_replaced_is_loaded_anew(
+    loader: Any, loaded: Any, folder: Path, adapter: dict[str, Tensor]
+):
+    name = "restorerid.safetensors"
+    before = loader.RestorerIDLoader.fingerprint_inputs(file=name)
+    assert loader.RestorerIDLoader.fingerprint_inputs(file=name) == before
+    save_file({key: tensor * 2 for key, tensor in adapter.items()}, folder / name)
+    assert loader.RestorerIDLoader.fingerprint_inputs(file=name) != before
+    for patcher in (loaded.adapter, loaded.face_projector):
+        factory, arguments = patcher.cached_patcher_init
+        with pytest.raises(ValueError, match=f"{name}' was replaced"):
+            factory(*arguments)  # a copy for another GPU
+
+
 # The networks
 
 

@@ -156,6 +156,21 @@ def test_a_call_without_the_wrappers(
         )  # fmt: skip
 
 
+def test_values_that_are_not_finite_are_told_at_the_first_step(
+    model: Any, restorer: Any, scene: Scene, error: Any
+) -> None:
+    patched = scene.patch(model, restorer)
+    unet, calls = model.model.diffusion_model, []
+    unet.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        unet.out[2].bias.fill_(torch.nan)
+    with pytest.raises(error, match=r"patched MODEL gives .*not finite at sigma .*float32"):
+        scene.sample(patched, steps=5)
+    assert len(calls) <= 2  # of ten
+    with pytest.raises(error, match="latent that the sampler gives"):
+        scene.sample(patched, scene.noise * torch.inf)
+
+
 def test_sigmas_of_another_schedule(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
 ) -> None:

@@ -47,7 +47,7 @@ class PreparedFaces:
             self.size: int = index["size"]
             self.has_clip: bool = index["clip"]
             self.faces = [PreparedFace(face["name"], face["person"]) for face in index["faces"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
             raise RestorerIDError(
                 f"'{root}' has no usable {INDEX} ({type(error).__name__}); expected a folder that "
                 "`python -m restorerid_core prepare` has finished: run it (again)."

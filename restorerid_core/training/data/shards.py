@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import RestorerIDError
 from ...run_folder import replacing
 
 if TYPE_CHECKING:
@@ -50,11 +51,21 @@ def pack(root: Path, faces: Sequence[PreparedFace], per_shard: int) -> list[Path
 
     Returns:
         the new shards.
+    Raises:
+        RestorerIDError: the files of a face are gone, as when a shard was deleted.
     """
     known = FaceFiles(root)
     _remove(root, [face for face in faces if f"{face.name}.json" in known])
     waiting = [face for face in faces if f"{face.name}.json" not in known]
-    first = len(list(root.glob(PATTERN)))
+    lost = [face.name for face in waiting if not (root / f"{face.name}{ENDINGS[0]}").is_file()]
+    if lost:
+        raise RestorerIDError(
+            f"'{root}' has neither the files of '{lost[0]}' nor a shard with them, nor those of"
+            f" {len(lost) - 1} other faces: put the shard back, or delete the folder"
+            f" '{Path(lost[0]).parent}' and run `prepare` again."
+        )
+    # After the highest, not their count: one of them may have been deleted.
+    first = 1 + max((_number(shard) for shard in root.glob(PATTERN)), default=-1)
     shards = []
     for number, start in enumerate(range(0, len(waiting), per_shard), first):
         part = waiting[start : start + per_shard]
@@ -64,6 +75,11 @@ def pack(root: Path, faces: Sequence[PreparedFace], per_shard: int) -> list[Path
                 _add(tar, root, face)
         _remove(root, part)
     return shards
+
+
+def _number(shard: Path) -> int:
+    digits = shard.stem.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else -1
 
 
 def _members(shard: Path) -> Iterable[tarfile.TarInfo]:
