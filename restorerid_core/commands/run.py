@@ -59,12 +59,11 @@ def restore_all(
                     for path in report_files(job):  # they were this result's
                         path.unlink(missing_ok=True)
                 save(result.image, job.output, made_of)
+                job.status, job.faces = "restored", tuple(asdict(face) for face in result.faces)
             except Exception as error:  # any library's: it is the photo's, not the folder's
                 job.status, job.error = "failed", explain(error)
         if job.status == "failed":
             free_memory()
-            continue
-        job.status, job.faces = "restored", tuple(asdict(face) for face in result.faces)
 
 
 def write_report(job: Job, photo: Tensor, result: PhotoResult) -> None:
