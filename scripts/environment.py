@@ -16,7 +16,8 @@ if sys.version_info < (3, 10):  # noqa: UP036
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERRIDES = ROOT / "scripts" / "overrides.txt"
-CUDA_GB, CPU_GB = 6.6, 2
+CUDA_GB, CPU_GB = 6.6, 2.7
+"""Of the disk; the second is calculated: without nvidia, triton and libtorch_cuda."""
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Each byte with its bits in reverse order."""
 
