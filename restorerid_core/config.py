@@ -43,6 +43,9 @@ ATTENTIONS: tuple[str, ...] = (
 )
 """The 16 SpatialTransformers in the order in which the UNet runs them."""
 
+STATED = ("groups", "lq_heads", "fir_heads")
+"""Fields of `ModelConfig` that shapes do not tell; a file's metadata does."""
+
 ATTN_BLOCK = "transformer_blocks.0"
 LORA_TARGETS = tuple(
     f"{attention}.to_{part}" for attention in ("attn1", "attn2") for part in ("q", "k", "v", "out")
@@ -73,13 +76,26 @@ class ModelConfig:
     clip_dim: int = 1280
     id_tokens: int = 4
     projector_depth: int = 4
+    groups: int = 32
+    """Of every GroupNorm."""
+    lq_heads: int = 4
+    """Of the LQ encoder's self-attention."""
+    fir_heads: int = 8
+    """Of the FIR-Adapter's cross-attention."""
 
     @classmethod
-    def from_shapes(cls, shapes: Mapping[str, torch.Size]) -> ModelConfig:
+    def from_shapes(
+        cls, shapes: Mapping[str, torch.Size], stated: Mapping[str, object] | None = None
+    ) -> ModelConfig:
         """Derive the sizes from the shapes of a state dict with the authors' keys.
 
+        Args:
+            stated: the file's own word on what no shape tells (`STATED`); the released network's
+                for what it does not state.
+
         Raises:
-            RestorerIDError: a tensor that fixes a size is absent, of another rank or enormous.
+            RestorerIDError: a tensor that fixes a size is absent, of another rank or enormous, or
+                what the file states is no number.
         """
 
         def dim(key: str, axis: int) -> int:
@@ -120,4 +136,14 @@ class ModelConfig:
             clip_dim=dim(FACE_PROJECTOR + "perceiver_resampler.proj_in.weight", 1),
             id_tokens=dim(FACE_PROJECTOR + "proj.2.weight", 0) // context_dim,
             projector_depth=len(layers),
+            **{name: _count(name, stated[name]) for name in STATED if stated and name in stated},
         )
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, int) and 0 < value <= MAX_SIZE:
+        return value
+    raise RestorerIDError(
+        f"The adapter's metadata states `{name}` as {value!r}, where a whole number from 1 to "
+        f"{MAX_SIZE} is expected; fetch or train the file anew."
+    )

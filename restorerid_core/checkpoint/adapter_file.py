@@ -1,4 +1,5 @@
 """Load the adapter from the authors' full checkpoint or from our slim file."""
+import json
 import logging
 from dataclasses import dataclass
 from os import PathLike
@@ -11,9 +12,7 @@ from ..config import FACE_PROJECTOR, ModelConfig
 from ..errors import RestorerIDError
 from .layout import (
     ADAPTER_GROUPS,
-    CHOOSE,
     FULL,
-    SD15_CONTEXT,
     SLIM,
     Shapes,
     expected_shapes,
@@ -93,7 +92,7 @@ def check(name: str, file: TensorFile) -> ModelConfig:
             f"'{name}' has version {version} of the adapter format, but this RestorerID reads"
             f" version {FORMAT_VERSION}; update RestorerID."
         )
-    config = _config(name, shapes)
+    config = _config(name, file)
     expected = _expected(name, config)
     _compare(name, shapes, expected)
     for key in expected:
@@ -122,17 +121,25 @@ def _held(name: str, file: TensorFile, key: str) -> Tensor:
     return cast(tensor, tensor.dtype, key, name, copy=file.mapped)
 
 
-def _config(name: str, shapes: Shapes) -> ModelConfig:
+def _config(name: str, file: TensorFile) -> ModelConfig:
     try:
-        config = ModelConfig.from_shapes(shapes)
+        config = ModelConfig.from_shapes(file.shapes, _stated(file))
     except RestorerIDError as error:
         raise RestorerIDError(f"'{name}' cannot be used: {error}") from error
-    if config.context_dim != SD15_CONTEXT:
-        raise RestorerIDError(
-            f"'{name}' was made for a model with text tokens {config.context_dim} wide, but"
-            f" RestorerID works on SD 1.5 alone, where they are {SD15_CONTEXT} wide; {CHOOSE}"
-        )
     return config
+
+
+def _stated(file: TensorFile) -> dict[str, object]:
+    """What our own slim files say of themselves under "config"."""
+    if file.metadata.get("format") != FORMAT:
+        return {}
+    try:
+        stated = json.loads(file.metadata.get("config", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise RestorerIDError(
+            f"its metadata cannot be read ({type(error).__name__}); fetch or train the file anew."
+        ) from error
+    return stated if isinstance(stated, dict) else {}
 
 
 def _expected(name: str, config: ModelConfig) -> Shapes:

@@ -1,5 +1,6 @@
 """The tensors of SD-1.5 by the names of its original checkpoint, at any width."""
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from torch import Size
 
@@ -7,25 +8,46 @@ from ..config import UNET
 
 TEXT = 768
 MULTIPLIERS = (1, 2, 4, 4)
+LATENT = 4
 VAE = "first_stage_model."
 
 
-def unet_shapes(width: int = 320) -> dict[str, Size]:
-    """Shapes by key, with the prefix of a whole checkpoint."""
-    return {UNET + key: Size(shape) for key, shape in _unet(width)}
+@dataclass(frozen=True)
+class _UNet:
+    widths: Sequence[int]
+    """Channels of the four levels."""
+    latent: int
+    text: int
+
+
+def unet_shapes(
+    width: int = 320, multipliers: Sequence[int] = MULTIPLIERS, latent: int = LATENT,
+    text: int = TEXT,
+) -> dict[str, Size]:  # fmt: skip
+    """Shapes by key, with the prefix of a whole checkpoint.
+
+    Args:
+        multipliers: of the width in each of the four levels.
+        latent: channels of the latent.
+        text: width of a text token.
+    """
+    sizes = _UNet([width * multiplier for multiplier in multipliers], latent, text)
+    return {UNET + key: Size(shape) for key, shape in _unet(sizes)}
 
 
 def vae_shapes(
-    width: int = 128, multipliers: Sequence[int] = MULTIPLIERS, blocks: int = 2
-) -> dict[str, Size]:
+    width: int = 128, multipliers: Sequence[int] = MULTIPLIERS, blocks: int = 2,
+    latent: int = LATENT,
+) -> dict[str, Size]:  # fmt: skip
     """As `unet_shapes`, of the autoencoder.
 
     Args:
         multipliers: of the width in each of the four levels.
         blocks: ResBlocks of a level; the decoder has one more.
+        latent: channels of the latent.
     """
     widths = [width * multiplier for multiplier in multipliers]
-    return {VAE + key: Size(shape) for key, shape in _vae(widths, blocks)}
+    return {VAE + key: Size(shape) for key, shape in _vae(widths, blocks, latent)}
 
 
 def clip_shapes(
@@ -45,13 +67,15 @@ def clip_shapes(
     return {prefix + key: Size(shape) for key, shape in found.items()}
 
 
-def _vae(widths: Sequence[int], blocks: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield from _layer("quant_conv", 8, 8, 1)
-    yield from _layer("post_quant_conv", 4, 4, 1)
+def _vae(
+    widths: Sequence[int], blocks: int, latent: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield from _layer("quant_conv", 2 * latent, 2 * latent, 1)
+    yield from _layer("post_quant_conv", latent, latent, 1)
     for side, levels in (("encoder", "down"), ("decoder", "up")):
         down = side == "encoder"
         channels = widths[0] if down else widths[-1]
-        yield from _layer(f"{side}.conv_in", channels, 3 if down else 4, 3)
+        yield from _layer(f"{side}.conv_in", channels, 3 if down else latent, 3)
         for level in range(4) if down else reversed(range(4)):
             for block in range(blocks if down else blocks + 1):
                 name = f"{side}.{levels}.{level}.block.{block}"
@@ -67,7 +91,7 @@ def _vae(widths: Sequence[int], blocks: int) -> Iterator[tuple[str, tuple[int, .
         for part in ("q", "k", "v", "proj_out"):
             yield from _layer(f"{side}.mid.attn_1.{part}", widths[-1], widths[-1], 1)
         yield from _norm(f"{side}.norm_out", channels)
-        yield from _layer(f"{side}.conv_out", 8 if down else 3, channels, 3)
+        yield from _layer(f"{side}.conv_out", 2 * latent if down else 3, channels, 3)
 
 
 def _vae_block(name: str, channels: int, out: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -79,39 +103,40 @@ def _vae_block(name: str, channels: int, out: int) -> Iterator[tuple[str, tuple[
         yield from _layer(f"{name}.nin_shortcut", out, channels, 1)
 
 
-def _unet(width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _unet(sizes: _UNet) -> Iterator[tuple[str, tuple[int, ...]]]:
+    width = sizes.widths[0]
     emb = 4 * width
     yield from _layer("time_embed.0", emb, width)
     yield from _layer("time_embed.2", emb, emb)
-    yield from _layer("input_blocks.0.0", width, 4, 3)
+    yield from _layer("input_blocks.0.0", width, sizes.latent, 3)
     skips, channels, number = [width], width, 0
-    for level, multiplier in enumerate(MULTIPLIERS):
+    for level, out in enumerate(sizes.widths):
         for _ in range(2):
             number += 1
-            yield from _resblock(f"input_blocks.{number}.0", channels, width * multiplier, emb)
-            channels = width * multiplier
+            yield from _resblock(f"input_blocks.{number}.0", channels, out, emb)
+            channels = out
             if level < 3:
-                yield from _transformer(f"input_blocks.{number}.1", channels)
+                yield from _transformer(f"input_blocks.{number}.1", channels, sizes.text)
             skips.append(channels)
         if level < 3:
             number += 1
             yield from _layer(f"input_blocks.{number}.0.op", channels, channels, 3)
             skips.append(channels)
     yield from _resblock("middle_block.0", channels, channels, emb)
-    yield from _transformer("middle_block.1", channels)
+    yield from _transformer("middle_block.1", channels, sizes.text)
     yield from _resblock("middle_block.2", channels, channels, emb)
     for number in range(12):
         level = 3 - number // 3
-        out = width * MULTIPLIERS[level]
+        out = sizes.widths[level]
         yield from _resblock(f"output_blocks.{number}.0", channels + skips.pop(), out, emb)
         channels = out
         if level < 3:
-            yield from _transformer(f"output_blocks.{number}.1", channels)
+            yield from _transformer(f"output_blocks.{number}.1", channels, sizes.text)
         if number % 3 == 2 and level:
             place = f"output_blocks.{number}.{1 if level == 3 else 2}.conv"
             yield from _layer(place, channels, channels, 3)
     yield from _norm("out.0", channels)
-    yield from _layer("out.2", 4, channels, 3)
+    yield from _layer("out.2", sizes.latent, channels, 3)
 
 
 def _resblock(
@@ -126,11 +151,13 @@ def _resblock(
         yield from _layer(f"{name}.skip_connection", out, channels, 1)
 
 
-def _transformer(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _transformer(
+    name: str, channels: int, text: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from _norm(f"{name}.norm", channels)
     yield from _layer(f"{name}.proj_in", channels, channels, 1)
     block = f"{name}.transformer_blocks.0"
-    for attention, context in (("attn1", channels), ("attn2", TEXT)):
+    for attention, context in (("attn1", channels), ("attn2", text)):
         yield f"{block}.{attention}.to_q.weight", (channels, channels)
         yield f"{block}.{attention}.to_k.weight", (channels, context)
         yield f"{block}.{attention}.to_v.weight", (channels, context)

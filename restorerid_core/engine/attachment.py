@@ -135,9 +135,9 @@ def check_unet(unet: Any, config: ModelConfig) -> None:
     except AttributeError:
         found, text = [], set()
     wanted, context = list(config.resblock_channels), config.context_dim
-    if found != wanted or text != {context} or unet.config.in_channels != 4:
+    if found != wanted or text != {context} or unet.config.in_channels != config.latent_channels:
         raise RestorerIDError(
-            f"The UNet ({type(unet).__name__}) is not an SD-1.5 of the adapter's sizes (4 input "
-            f"channels, first block of {wanted[0]} channels, "
+            f"The UNet ({type(unet).__name__}) is not an SD-1.5 of the adapter's sizes "
+            f"({config.latent_channels} input channels, first block of {wanted[0]} channels, "
             f"text {context} wide); load the UNet of an SD-1.5 checkpoint."
         )

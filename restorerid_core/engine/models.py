@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,16 +39,18 @@ def load_sd15(path: Path, dtype: torch.dtype, device: torch.device) -> SD15:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    lacking = missing_groups(open_tensors(path).shapes, BASE_GROUPS)
+    file = open_tensors(path)
+    lacking = missing_groups(file.shapes, BASE_GROUPS)
     if lacking:
         raise RestorerIDError(
             f"'{path.name}' lacks {', '.join(lacking)}, so it is no whole SD 1.5 checkpoint; "
             "choose restorerid_sd15.safetensors, which `convert` writes, or another one of SD 1.5."
         )
+    sized = partial(unet_config, metadata=file.metadata)
     vae_dtype = torch.float32 if dtype == torch.float16 else dtype
     try:
         return SD15(
-            _part(path, "UNet", UNet2DConditionModel, unet_config, dtype, device),
+            _part(path, "UNet", UNet2DConditionModel, sized, dtype, device),
             _part(path, "VAE", AutoencoderKL, vae_config, vae_dtype, device),
         )
     except KeyError as error:

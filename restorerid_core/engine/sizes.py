@@ -4,12 +4,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
 from ..config import UNET
+from ..errors import RestorerIDError
 
+GROUPS, HEAD_CHANNELS = "unet_groups", "unet_head_channels"
 CONFIGS = Path(__file__).with_name("sd15")
 TEXT_HEAD, VISION_HEAD = 64, 80
 """Channels of an attention head in CLIP-L's text and in CLIP-H's vision model."""
@@ -18,12 +21,53 @@ VAE_GROUP = 4
 would take away the brightness and contrast of every picture."""
 
 
-def unet_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """diffusers' configuration of a UNet by its original names."""
+def unet_config(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """diffusers' configuration of a UNet by its original names.
+
+    Args:
+        metadata: the file's, which may state what no tensor tells (`stated`).
+    Raises:
+        RestorerIDError: the metadata are damaged.
+    """
     name = UNET + "input_blocks.{}.0.out_layers.3.weight"
-    return _shipped("unet") | {
-        "block_out_channels": [len(tensors[name.format(number)]) for number in (1, 4, 7, 10)],
-    }
+    widths = [len(tensors[name.format(number)]) for number in (1, 4, 7, 10)]
+    channels, text = (
+        tensors[UNET + key].shape[1] for key in
+        ("input_blocks.0.0.weight", "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight")
+    )  # fmt: skip
+    config = _shipped("unet") | {
+        "block_out_channels": widths, "in_channels": channels, "out_channels": channels,
+        "cross_attention_dim": text,
+    }  # fmt: skip
+    if GROUPS in metadata:
+        config["norm_num_groups"] = _count(metadata, GROUPS)
+    if HEAD_CHANNELS in metadata:
+        head = _count(metadata, HEAD_CHANNELS)
+        # diffusers calls the number of heads so.
+        config["attention_head_dim"] = [max(1, width // head) for width in widths]
+    return config
+
+
+def stated(groups: int, head_channels: int) -> dict[str, str]:
+    """Metadata of a checkpoint whose UNet has not SD-1.5's 32 groups and 8 heads.
+
+    Args:
+        groups: of every GroupNorm.
+        head_channels: of an attention head.
+    """
+    return {GROUPS: str(groups), HEAD_CHANNELS: str(head_channels)}
+
+
+def _count(metadata: Mapping[str, str], name: str) -> int:
+    text = metadata[name]
+    if text.isdecimal() and 0 < len(text) <= 4 and int(text):
+        return int(text)
+    raise RestorerIDError(
+        f"The checkpoint's metadata state {name} as '{text[:20]}', where a whole number above 0 "
+        "is expected; train or fetch the file anew."
+    )
 
 
 def vae_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -32,6 +76,7 @@ def vae_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     widths = [len(tensors[name.format(level, 0)]) for level in range(4)]
     return _shipped("vae") | {
         "block_out_channels": widths,
+        "latent_channels": tensors["first_stage_model.post_quant_conv.weight"].shape[1],
         "norm_num_groups": widths[0] // VAE_GROUP,
         "layers_per_block": sum(name.format(0, block) in tensors for block in range(8)),
     }

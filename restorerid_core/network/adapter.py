@@ -21,11 +21,15 @@ class Adapter(nn.Module):
         self.config = config
         kw["operations"] = operations
         lq, hidden, context = config.lq_channels, config.hidden_channels, config.context_dim
-        self.structcond_stage_model = LQEncoder(config.latent_channels, config.lq_width, lq, **kw)
+        groups, heads = config.groups, config.fir_heads
+        self.structcond_stage_model = LQEncoder(
+            config.latent_channels, config.lq_width, lq, groups, config.lq_heads, **kw
+        )
         for block, channels in zip(RESBLOCKS, config.resblock_channels, strict=True):
             parent = _submodule(self, UNET + block.name)
-            parent.add_module("spade", SPADE(channels, lq, hidden, **kw))
-            parent.add_module("IDBalance", FIRAdapter(channels, lq, hidden, context, **kw))
+            parent.add_module("spade", SPADE(channels, lq, hidden, groups, **kw))
+            fir = FIRAdapter(channels, lq, hidden, context, groups, heads, **kw)
+            parent.add_module("IDBalance", fir)
         for name, channels in zip(ATTENTIONS, config.attention_channels, strict=True):
             parent = _submodule(self, f"{UNET}{name}.{ATTN_BLOCK}")
             parent.add_module("attn2", IDAttention(channels, context, **kw))

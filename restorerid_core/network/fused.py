@@ -15,7 +15,6 @@ from ..config import LEVELS, RESBLOCKS, ModelConfig
 from .fused_fir import FusedFIR
 from .fused_modulation import FusedModulation
 from .lq_encoder import LQEncoder
-from .modulation import FIR_HEADS
 from .operations import Operations
 
 
@@ -58,7 +57,10 @@ class FusedAdapter(nn.Module):
         self.config = config
         self.constants = constants
         lq, widths = config.lq_channels, config.attention_channels
-        self.lq_encoder = LQEncoder(config.latent_channels, config.lq_width, lq, operations, **kw)
+        self.lq_encoder = LQEncoder(
+            config.latent_channels, config.lq_width, lq, config.groups, config.lq_heads,
+            operations, **kw,
+        )  # fmt: skip
         self.spade = FusedModulation(config, full_blocks(constants.spade), operations, **kw)
         self.fir = FusedFIR(config, full_blocks(constants.fir), operations, **kw)
         self.id_key_value = operations.Linear(config.context_dim, 2 * sum(widths), bias=False, **kw)
@@ -77,7 +79,8 @@ class FusedAdapter(nn.Module):
 
     def _shapes(self, tokens: int) -> tuple[tuple[int, ...], ...]:
         """Of the parts of `Composed` for an identity."""
-        c, n, columns = self.config, self.fir.blocks, FIR_HEADS * tokens
+        c, n = self.config, self.fir.blocks
+        columns = c.fir_heads * tokens
         return (
             (n, columns, c.lq_channels),
             (n, columns, 1),

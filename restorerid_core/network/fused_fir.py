@@ -1,6 +1,6 @@
 """FIR of all ResBlocks with its attention composed once for a reference.
 
-With T tokens and 8 heads the attention has 8·T weights at each place. What follows them up to the
+With T tokens and the heads the attention has 8·T weights at each place. What follows them up to the
 ReLU is linear: a convolution of the weights with taps that the tokens fix. The scores before them
 are a linear map of the normalised F_lq, fixed too.
 """
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from .fused_modulation import FusedModulation
-from .modulation import FIR_HEADS
 from .operations import Operations
 
 
@@ -32,6 +31,7 @@ class FusedFIR(FusedModulation):
     ):  # fmt: skip
         super().__init__(config, levels, operations, **kw)
         self._width, self._hidden = width, hidden = config.lq_channels, config.hidden_channels
+        self._heads = config.fir_heads
         self.blocks = n = sum(map(len, levels))
         if n:
             self.key_value = operations.Linear(config.context_dim, 2 * n * width, bias=False, **kw)
@@ -47,8 +47,8 @@ class FusedFIR(FusedModulation):
             return nothing, nothing, nothing
         key_value = self.key_value(tokens).unflatten(-1, (2, n, width)).permute(2, 0, 3, 4, 1)
         # A column for each head and token, zero outside of the head's channels.
-        heads = torch.eye(FIR_HEADS, dtype=tokens.dtype, device=tokens.device)
-        heads = heads.repeat_interleave(width // FIR_HEADS, 0)[:, :, None]
+        heads = torch.eye(self._heads, dtype=tokens.dtype, device=tokens.device)
+        heads = heads.repeat_interleave(width // self._heads, 0)[:, :, None]
         key, value = (key_value[..., None, :] * heads).flatten(-2).flatten(2, 3)
         scores = self.scores(key).unflatten(1, (n, width)).transpose(2, 3)
         bias = self.bias(key)[..., None]
@@ -69,7 +69,9 @@ class FusedFIR(FusedModulation):
         start = 0
         for first, (lq_map, blocks) in zip(self.first, self.levels_of(maps), strict=True):
             part = slice(start, start := start + len(blocks))
-            attention = _attention(lq_map, scores[:, part], bias[:, part], identities)
+            attention = _attention(
+                lq_map, scores[:, part], bias[:, part], identities, self._heads
+            )
             hidden = _hidden(first(lq_map), attention, taps[:, part], identities)
             result |= zip(blocks, hidden, strict=True)
         return result
@@ -79,7 +81,9 @@ class FusedFIR(FusedModulation):
 # In the shapes below `batch` or `identities` is 1.
 
 
-def _attention(lq_map: Tensor, scores: Tensor, bias: Tensor, identities: int) -> Tensor:
+def _attention(
+    lq_map: Tensor, scores: Tensor, bias: Tensor, identities: int, heads: int
+) -> Tensor:
     """(batch, halves·identities·blocks·heads·tokens, H, W), a softmax over the tokens."""
     width, size = lq_map.shape[1], lq_map.shape[2:]
     images = (1, -1) if identities == 1 else (-1, 1)
@@ -87,7 +91,7 @@ def _attention(lq_map: Tensor, scores: Tensor, bias: Tensor, identities: int) ->
     halves = (-1, identities, 1)
     weight, offset = (s.flatten(1, 2).unflatten(0, halves) for s in (scores, bias))
     result = weight @ normed.unflatten(0, images) + offset
-    result = result.unflatten(3, (scores.shape[1] * FIR_HEADS, -1)).softmax(4)
+    result = result.unflatten(3, (scores.shape[1] * heads, -1)).softmax(4)
     return result.movedim(2, 0).flatten(1, 4).unflatten(2, size)
 
 

@@ -33,7 +33,7 @@ class FusedModulation(nn.Module):
             for blocks in levels if blocks
         )  # fmt: skip
         self.norm = nn.ModuleList(
-            operations.GroupNorm(32, channels, **kw) for channels in widths
+            operations.GroupNorm(config.groups, channels, **kw) for channels in widths
         )
         self.last = nn.ModuleDict({
             str(block): operations.Conv2d(hidden, 2 * widths[block], 3, padding=1, **kw)

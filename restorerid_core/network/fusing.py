@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ..config import ATTENTIONS, ATTN_BLOCK, LQ_ENCODER, RESBLOCKS, UNET, ModelConfig
 from .fused import Constants, full_blocks
-from .modulation import FIR_HEADS
 
 Weights = dict[str, Tensor]
 
@@ -29,7 +28,7 @@ def fuse(plain: Mapping[str, Tensor], config: ModelConfig) -> tuple[Weights, Con
     fused |= _prefixed("spade.", _modulation(spade, constants.spade, one=1.0))
     fused |= _prefixed("fir.", _modulation(fir, constants.fir, one=0.0))
     full = [fir[b] for blocks in full_blocks(constants.fir) for b in blocks]
-    fused |= _prefixed("fir.", _composition(full)) if full else {}
+    fused |= _prefixed("fir.", _composition(full, config.fir_heads)) if full else {}
     fused["id_key_value.weight"] = torch.cat([
         plain[f"{UNET}{name}.{ATTN_BLOCK}.attn2.to_{part}_ip.weight"]
         for name in ATTENTIONS for part in "kv"
@@ -72,27 +71,28 @@ def _modulation(blocks: list[Weights], constant: frozenset[int], one: float) -> 
     return fused
 
 
-def _composition(blocks: list[Weights]) -> Weights:
+def _composition(blocks: list[Weights], heads: int) -> Weights:
     """FIR's LayerNorm, attention and first convolution, ready to meet the tokens."""
     dtype = blocks[0]["norm.weight"].dtype
     keys = [w["crossattn.to_k.weight"] for w in blocks]
     values = [w["crossattn.to_v.weight"] for w in blocks]
-    parts = [_composed({key: tensor.float() for key, tensor in w.items()}) for w in blocks]
+    precise = ({key: tensor.float() for key, tensor in w.items()} for w in blocks)
+    parts = [_composed(w, heads) for w in precise]
     stacked = {key: torch.cat([part[key] for part in parts]).to(dtype) for key in parts[0]}
     return {"key_value.weight": torch.cat([*keys, *values]), **stacked}
 
 
-def _composed(w: Weights) -> Weights:
+def _composed(w: Weights, heads: int) -> Weights:
     """Of one block, as layers over its C channels: score = k·Wq·(n·g + b)/√d, tap = conv·Wo·v."""
     conv, out = w["mlp_shared.0.weight"], w["crossattn.to_out.0.weight"]
-    query = w["crossattn.to_q.weight"] / (len(out) // FIR_HEADS) ** 0.5
+    query = w["crossattn.to_q.weight"] / (len(out) // heads) ** 0.5
     taps = conv.permute(0, 2, 3, 1).flatten(0, 2)  # hidden·3·3, C
     return {
         "scores.weight": (query * w["norm.weight"]).T[..., None],
         "bias.weight": (query @ w["norm.bias"])[None, :, None],
         "taps.weight": (taps @ out)[..., None],
         # A head's weights have the sum 1, so each head brings its share of the bias.
-        "taps.bias": taps @ w["crossattn.to_out.0.bias"] / FIR_HEADS,
+        "taps.bias": taps @ w["crossattn.to_out.0.bias"] / heads,
     }
 
 

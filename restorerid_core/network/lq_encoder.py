@@ -14,7 +14,6 @@ from .operations import Operations
 CHANNEL_MULT = (1, 1, 2, 2)
 RES_BLOCKS_PER_LEVEL = 2
 ATTENTION_LEVELS = (0, 1, 2)
-HEADS = 4
 
 
 def timestep_embedding(timesteps: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
@@ -32,16 +31,18 @@ class ResBlock(nn.Module):
     where the number of channels changes.
     """
 
-    def __init__(self, inp: int, emb: int, out: int, operations: Operations, **kw: Any):
+    def __init__(
+        self, inp: int, emb: int, out: int, groups: int, operations: Operations, **kw: Any
+    ):
         super().__init__()
         self.in_layers = nn.Sequential(
-            operations.GroupNorm(32, inp, **kw),
+            operations.GroupNorm(groups, inp, **kw),
             nn.SiLU(),
             operations.Conv2d(inp, out, 3, padding=1, **kw),
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), operations.Linear(emb, out, **kw))
         self.out_layers = nn.Sequential(
-            operations.GroupNorm(32, out, **kw),
+            operations.GroupNorm(groups, out, **kw),
             nn.SiLU(),
             nn.Identity(),  # the authors' dropout (0), kept so that the convolution is number 3
             operations.Conv2d(out, out, 3, padding=1, **kw),
@@ -58,15 +59,18 @@ class ResBlock(nn.Module):
 class SelfAttention(nn.Module):
     """Self-attention over positions, (B, C, H, W) -> same; q, k, v lie head by head in `qkv`."""
 
-    def __init__(self, channels: int, operations: Operations, **kw: Any):
+    def __init__(
+        self, channels: int, groups: int, heads: int, operations: Operations, **kw: Any
+    ):
         super().__init__()
-        self.norm = operations.GroupNorm(32, channels, **kw)
+        self._heads = heads
+        self.norm = operations.GroupNorm(groups, channels, **kw)
         self.qkv = operations.Conv1d(channels, 3 * channels, 1, **kw)
         self.proj_out = operations.Conv1d(channels, channels, 1, **kw)
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(2)
-        qkv = self.qkv(self.norm(flat)).unflatten(1, (HEADS, 3, -1)).transpose(-1, -2)
+        qkv = self.qkv(self.norm(flat)).unflatten(1, (self._heads, 3, -1)).transpose(-1, -2)
         # Fused attention needs channels of stride 1; the fallback writes out all L×L scores.
         q, k, v = qkv.contiguous().unbind(2)
         h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).flatten(1, 2)
@@ -91,6 +95,8 @@ class LQEncoder(nn.Module):
         in_channels: channels of the latent.
         width: channels of the first level.
         out_channels: channels of each map.
+        groups: of each GroupNorm.
+        heads: of each self-attention.
         operations: layer classes, `torch.nn` by default.
     """
 
@@ -99,6 +105,8 @@ class LQEncoder(nn.Module):
         in_channels: int = 4,
         width: int = 256,
         out_channels: int = 256,
+        groups: int = 32,
+        heads: int = 4,
         operations: Operations = nn,
         **kw: Any,
     ):
@@ -114,30 +122,31 @@ class LQEncoder(nn.Module):
         for level, mult in enumerate(CHANNEL_MULT):
             for _ in range(RES_BLOCKS_PER_LEVEL):
                 layers: list[nn.Module] = [
-                    ResBlock(channels, emb, mult * width, operations, **kw)
+                    ResBlock(channels, emb, mult * width, groups, operations, **kw)
                 ]
                 channels = mult * width
                 if level in ATTENTION_LEVELS:
-                    layers.append(SelfAttention(channels, operations, **kw))
+                    layers.append(SelfAttention(channels, groups, heads, operations, **kw))
                 self.input_blocks.append(nn.ModuleList(layers))
             if level < len(CHANNEL_MULT) - 1:
                 self.input_blocks.append(nn.ModuleList([Downsample(channels, operations, **kw)]))
         self.middle_block = nn.ModuleList(
             [
-                ResBlock(channels, emb, channels, operations, **kw),
-                SelfAttention(channels, operations, **kw),
-                ResBlock(channels, emb, channels, operations, **kw),
+                ResBlock(channels, emb, channels, groups, operations, **kw),
+                SelfAttention(channels, groups, heads, operations, **kw),
+                ResBlock(channels, emb, channels, groups, operations, **kw),
             ]
         )
         self.fea_tran = nn.ModuleList(
-            ResBlock(mult * width, emb, out_channels, operations, **kw) for mult in CHANNEL_MULT
+            ResBlock(mult * width, emb, out_channels, groups, operations, **kw)
+            for mult in CHANNEL_MULT
         )
 
     def forward(self, latent: Tensor, timesteps: Tensor) -> list[Tensor]:
         """Maps of the four levels, largest first.
 
         Args:
-            latent: (B, 4, H, W), the VAE latent of the LQ image times 0.18215.
+            latent: (B, in_channels, H, W), the VAE latent of the LQ image times 0.18215.
             timesteps: (B,), the network's current timestep, 0-999.
 
         Returns:

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from .operations import Operations
 
-FIR_HEADS = 8
-
 
 class Modulation(NamedTuple):
     """Gain and bias, each (B, C, H, W)."""
@@ -26,6 +24,7 @@ class SpatialModulation(nn.Module):
         channels: C, channels of the features that are modulated.
         cond_channels: channels of the map.
         hidden: width between the two convolutions.
+        groups: of the GroupNorm.
         operations: layer classes, `torch.nn` by default.
     """
 
@@ -34,11 +33,12 @@ class SpatialModulation(nn.Module):
         channels: int,
         cond_channels: int = 256,
         hidden: int = 128,
+        groups: int = 32,
         operations: Operations = nn,
         **kw: Any,
     ):
         super().__init__()
-        self.param_free_norm = operations.GroupNorm(32, channels, **kw)
+        self.param_free_norm = operations.GroupNorm(groups, channels, **kw)
         self.mlp_shared = nn.Sequential(
             operations.Conv2d(cond_channels, hidden, 3, padding=1, **kw), nn.ReLU()
         )
@@ -65,10 +65,13 @@ class SPADE(SpatialModulation):
 
 
 class CrossAttention(nn.Module):
-    """Queries of the map, keys and values of the ID tokens; 8 heads."""
+    """Queries of the map, keys and values of the ID tokens."""
 
-    def __init__(self, query_dim: int, context_dim: int, operations: Operations, **kw: Any):
+    def __init__(
+        self, query_dim: int, context_dim: int, heads: int, operations: Operations, **kw: Any
+    ):
         super().__init__()
+        self._heads = heads
         self.to_q = operations.Linear(query_dim, query_dim, bias=False, **kw)
         self.to_k = operations.Linear(context_dim, query_dim, bias=False, **kw)
         self.to_v = operations.Linear(context_dim, query_dim, bias=False, **kw)
@@ -77,7 +80,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """(B, L, query_dim), (B, T, context_dim) -> (B, L, query_dim)."""
         q, k, v = (
-            h.unflatten(-1, (FIR_HEADS, -1)).transpose(1, 2)
+            h.unflatten(-1, (self._heads, -1)).transpose(1, 2)
             for h in (self.to_q(x), self.to_k(tokens), self.to_v(tokens))
         )
         h = F.scaled_dot_product_attention(q, k, v)
@@ -91,8 +94,9 @@ class FIRAdapter(SpatialModulation):
     attention. This is the form of the released code; the paper writes G·x + B.
 
     Args:
-        channels, cond_channels, hidden, operations: as in `SpatialModulation`.
+        channels, cond_channels, hidden, groups, operations: as in `SpatialModulation`.
         context_dim: width of an ID token.
+        heads: of the cross-attention.
     """
 
     def __init__(
@@ -101,12 +105,14 @@ class FIRAdapter(SpatialModulation):
         cond_channels: int = 256,
         hidden: int = 128,
         context_dim: int = 768,
+        groups: int = 32,
+        heads: int = 8,
         operations: Operations = nn,
         **kw: Any,
     ):
-        super().__init__(channels, cond_channels, hidden, operations, **kw)
+        super().__init__(channels, cond_channels, hidden, groups, operations, **kw)
         self.norm = operations.LayerNorm(cond_channels, **kw)
-        self.crossattn = CrossAttention(cond_channels, context_dim, operations, **kw)
+        self.crossattn = CrossAttention(cond_channels, context_dim, heads, operations, **kw)
 
     def forward(self, x: Tensor, lq_map: Tensor, tokens: Tensor) -> Tensor:
         """Features (B, C, H, W), F_lq (B, cond_channels, H, W), tokens (B, T, context_dim)."""
