@@ -22,6 +22,9 @@ from ..restorerid_core.network.fused import FusedAdapter
 from ..restorerid_core.network.fusing import fuse
 from .folders import fingerprint
 
+SD15 = (4, 768)
+"""Channels of its latents, and width of its text."""
+
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +47,14 @@ def load_model(path: str) -> RestorerIDModel:
     """Load an adapter file; raises RestorerIDError when it is not RestorerID's."""
     version = fingerprint([Path(path)])
     file = load_adapter(path)
+    c = file.config
+    if (c.latent_channels, c.context_dim) != SD15:
+        raise RestorerIDError(
+            f"'{Path(path).name}' belongs to a small network of its own (latents of "
+            f"{c.latent_channels} channels, text {c.context_dim} wide), which ComfyUI has no model "
+            "for; use it with `python -m restorerid_core`, and here choose restorerid.safetensors, "
+            "which is for SD 1.5 (latents of 4 channels, text 768 wide)."
+        )
     if not file.slim:
         log.info(
             "'%s' holds SD 1.5 too; the adapter alone is smaller and loads faster: python -m "

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,21 +13,24 @@ from .progress import load_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.utils.data import Dataset
 
+    from ..training.data import AlignedFaces, PreparedFaces
+    from ..training.kept import LatentsConfig
     from ..training.run_config import RunConfig
 
 FREE = (
     "iterations", "accumulation", "gradient_checkpointing", "workers", "log_every", "save_every",
-    "keep", "held_out", "sample_every", "samples", "sample_steps",
+    "keep", "held_out", "sample_every", "samples", "sample_steps", "cooldown",
 )  # fmt: skip
 """What may be changed before a run goes on."""
 STAGES = {
     "base": "stage 1: LQ encoder and SPADE, without faces",
+    "identity": "ID attention and face projector, for bases that no IP-Adapter exists for",
     "fir": "stage 2: the FIR-Adapter, on stage 1's adapter and IP-Adapter-FaceID-Plus",
     "single": "both at once, the paper's ablation",
     "autoencoder": "a small VAE",
     "unet": "a small UNet on it, as a base for trials",
+    "latents": "no training: keeps the latents of photos and of degraded copies",
 }
 
 SOURCES = {
@@ -63,11 +67,14 @@ def train(args: argparse.Namespace) -> None:
     from ..training.checkpoints import Checkpoints
     from ..training.config import PRESETS, TrainingConfig
     from ..training.config_file import plain, read_config
+    from ..training.kept import SHARDS, LatentsConfig
     from ..training.loop import CHECKPOINTS
     from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import AUTOENCODER_NAME
 
-    kinds: dict[str, type[RunConfig]] = {"autoencoder": AutoencoderConfig, "unet": UNetConfig}
+    kinds: dict[str, type[Any]] = {
+        "autoencoder": AutoencoderConfig, "unet": UNetConfig, "latents": LatentsConfig,
+    }  # fmt: skip
     kind = kinds.get(args.stage, TrainingConfig)  # that of the paper's stages
     config = read_config(args.config, kind, PRESETS.get(args.stage, {}))
     check_sources(config)
@@ -77,7 +84,8 @@ def train(args: argparse.Namespace) -> None:
     written = [config.output / name for name in products]
     check_not_read(written, [args.config, *files_of(config).values()])
     with alone(config.output, "train") if state.is_main_process else nullcontext():
-        begun = bool(Checkpoints(config.output / CHECKPOINTS, config.keep).steps())
+        checkpoints = Checkpoints(config.output / CHECKPOINTS, keep=1)
+        begun = bool(checkpoints.steps()) or any(config.output.glob(SHARDS))
         settings = {"stage": args.stage, **settings, **contents(config)}
         keep_settings(config.output, settings, state.is_main_process, begun)
         path = train_on(args.stage, config)
@@ -85,7 +93,7 @@ def train(args: argparse.Namespace) -> None:
         print(path)
 
 
-def check_sources(config: RunConfig) -> None:
+def check_sources(config: RunConfig | LatentsConfig) -> None:
     """Raises RestorerIDError where a file that the run starts from is not there."""
     for name, wanted in SOURCES.items():
         path = getattr(config, name, None)
@@ -96,33 +104,38 @@ def check_sources(config: RunConfig) -> None:
             )
 
 
-def files_of(config: RunConfig) -> dict[str, Path]:
+def files_of(config: RunConfig | LatentsConfig) -> dict[str, Path]:
     """The files that a run reads, by their settings."""
+    from ..training import kept
     from ..training.data.faces import INDEX
 
     paths = {name: value for name, value in vars(config).items() if isinstance(value, Path)}
     files = {name: path for name, path in paths.items() if path.is_file()}
-    return {**files, "data": config.data / INDEX}
+    index = kept.INDEX if (config.data / kept.INDEX).is_file() else INDEX
+    return {**files, "data": config.data / index}
 
 
-def contents(config: RunConfig) -> dict[str, str | None]:
+def contents(config: RunConfig | LatentsConfig) -> dict[str, str | None]:
     """The content of these files, for a run does not go on with others under the same names."""
     digests = Digests(config.output / DIGESTS)
     return {f"content of {name}": digests.of(path) for name, path in files_of(config).items()}
 
 
-def train_on(stage: str, config: RunConfig) -> Path:
+def train_on(stage: str, config: RunConfig | LatentsConfig) -> Path:
     """Trains a stage on its prepared photos; returns the product's file.
 
     Raises:
         RestorerIDError: as the stages, and as `open_photos`.
     """
     from ..training.config import Stage, TrainingConfig
+    from ..training.kept import LatentsConfig
     from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import train_autoencoder, train_unet
     from ..training.stages import train_stage
 
-    photos, clip = open_photos(stage, config.data, config.seed)
+    if isinstance(config, LatentsConfig):
+        return keep_latents(config)
+    photos, clip = open_photos(stage, config.data, config)
     if isinstance(config, AutoencoderConfig):
         return train_autoencoder(config, photos)
     if isinstance(config, UNetConfig):
@@ -130,19 +143,52 @@ def train_on(stage: str, config: RunConfig) -> Path:
     assert isinstance(config, TrainingConfig)
     held_out = None
     if config.held_out is not None:
-        held_out, _ = open_photos(stage, config.held_out, config.seed)
+        held_out, _ = open_photos(stage, config.held_out, config)
     return train_stage(cast(Stage, stage), config, photos, clip, held_out)
 
 
-def open_photos(stage: str, folder: Path, seed: int) -> tuple[Dataset[Any], Tensor | None]:
-    """Prepared photos for a stage, and CLIP's features of no face where it has faces.
+def keep_latents(config: LatentsConfig) -> Path:
+    """Computes and keeps latents; returns their folder.
+
+    Raises:
+        RestorerIDError: the photos, the VAE or dlib's recogniser cannot be used.
+    """
+    from ..faces.dlib_recognition import load_recognition
+    from ..training.kept import Keeper
+    from ..training.likeness import embed_faces
+    from ..training.small_stages import load_autoencoder
+
+    faces = open_faces(config.data, config.degraded_at or config.size)
+    autoencoder, _ = load_autoencoder(config.base)
+    embed = partial(embed_faces, recognition=load_recognition()) if config.embeddings else None
+    Keeper(config, faces, autoencoder, embed).keep()
+    return config.output
+
+
+def open_faces(folder: Path, size: int) -> AlignedFaces | PreparedFaces:
+    """Faces that `prepare` made, or aligned pictures in a folder for each person, resized.
+
+    Raises:
+        RestorerIDError: there are none.
+    """
+    from ..training.data import INDEX, AlignedFaces, PreparedFaces
+
+    plain = folder.is_dir() and not (folder / INDEX).is_file()
+    return AlignedFaces(folder, size) if plain else PreparedFaces(folder)
+
+
+def open_photos(stage: str, folder: Path, config: RunConfig) -> tuple[Any, Tensor | None]:
+    """Photos for a stage, and CLIP's features of no face where it needs them; or kept latents.
 
     Raises:
         RestorerIDError: `prepare` did not make the folder, or it lacks what the stage needs.
     """
+    from ..training import kept
     from ..training.data import PreparedFaces, ReferencePairs, SinglePhotos
 
-    data = PreparedFaces(folder)
-    if stage in ("fir", "single"):
-        return ReferencePairs(data, seed), data.unconditional_clip()
-    return SinglePhotos(data, seed), None
+    if (folder / kept.INDEX).is_file():
+        return kept.KeptLatents(folder), None
+    if stage in ("identity", "fir", "single"):
+        prepared = PreparedFaces(folder)
+        return ReferencePairs(prepared, config.seed), prepared.unconditional_clip()
+    return SinglePhotos(open_faces(folder, config.size), config.seed), None

@@ -11,9 +11,10 @@ from unicodedata import normalize
 import torch
 from torch import Tensor, nn
 
+from ..checkpoint.layout import context_dim
 from ..checkpoint.tensors import cast, open_tensors
 from ..errors import RestorerIDError
-from .sizes import text_config, vision_config
+from .sizes import NO_TEXT, text_config, vision_config
 
 TEXT_PREFIX = "cond_stage_model.transformer.text_model."
 VISION_PREFIX = "vision_model."
@@ -31,6 +32,8 @@ def encode_prompts(
     As in ComfyUI, a prompt is encoded in n parts of up to 75 tokens, each with a start and an end;
     but what is its syntax, such as (word:1.2) and embedding:name, is taken literally.
 
+    Of a checkpoint without text it is one token of zeros for any prompt.
+
     Args:
         checkpoint: an SD-1.5 checkpoint.
 
@@ -39,6 +42,9 @@ def encode_prompts(
     """
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    file = open_tensors(checkpoint)
+    if NO_TEXT in file.metadata:
+        return [torch.zeros(1, 1, context_dim(file.shapes)) for _ in prompts]
     tensors = _under(checkpoint, TEXT_PREFIX)
     if "embeddings.token_embedding.weight" not in tensors:
         raise RestorerIDError(

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..checkpoint.layout import BASE_GROUPS, group_of, missing_groups
 from ..checkpoint.tensors import cast, open_tensors, stream
 from ..errors import RestorerIDError
-from .sizes import unet_config, vae_config
+from .sizes import NO_TEXT, unet_config, vae_config
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def load_sd15(path: Path, dtype: torch.dtype, device: torch.device) -> SD15:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     file = open_tensors(path)
-    lacking = missing_groups(file.shapes, BASE_GROUPS)
+    wanted = [g for g in BASE_GROUPS if g != "CLIP text" or NO_TEXT not in file.metadata]
+    lacking = missing_groups(file.shapes, wanted)
     if lacking:
         raise RestorerIDError(
             f"'{path.name}' lacks {', '.join(lacking)}, so it is no whole SD 1.5 checkpoint; "

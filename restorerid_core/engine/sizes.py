@@ -12,7 +12,9 @@ from torch import Tensor
 from ..config import UNET
 from ..errors import RestorerIDError
 
-GROUPS, HEAD_CHANNELS = "unet_groups", "unet_head_channels"
+GROUPS, HEAD_CHANNELS, NO_TEXT = "unet_groups", "unet_head_channels", "unet_without_text"
+"""What a checkpoint's metadata may state of its UNet; the last, that one token of zeros stands for
+any text and there is no text encoder."""
 CONFIGS = Path(__file__).with_name("sd15")
 TEXT_HEAD, VISION_HEAD = 64, 80
 """Channels of an attention head in CLIP-L's text and in CLIP-H's vision model."""
@@ -51,13 +53,13 @@ def unet_config(
 
 
 def stated(groups: int, head_channels: int) -> dict[str, str]:
-    """Metadata of a checkpoint whose UNet has not SD-1.5's 32 groups and 8 heads.
+    """Metadata of a checkpoint without text, whose UNet has not SD-1.5's 32 groups and 8 heads.
 
     Args:
         groups: of every GroupNorm.
         head_channels: of an attention head.
     """
-    return {GROUPS: str(groups), HEAD_CHANNELS: str(head_channels)}
+    return {GROUPS: str(groups), HEAD_CHANNELS: str(head_channels), NO_TEXT: "1"}
 
 
 def _count(metadata: Mapping[str, str], name: str) -> int:

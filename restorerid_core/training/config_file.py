@@ -73,6 +73,8 @@ def _value(hint: Any, value: object, place: str) -> Any:
             return float(value)
         if type(value) is kind:
             return value
+        if get_origin(kind) is tuple and isinstance(value, (list, tuple)):
+            return tuple(_value(get_args(kind)[0], item, f"{place}[]") for item in value)
     expected = " or ".join(_named(kind) for kind in kinds)
     raise RestorerIDError(
         f"`{place}` is {repr(value)[:80]}; expected {expected}: change it in the configuration."
@@ -82,6 +84,8 @@ def _value(hint: Any, value: object, place: str) -> Any:
 def _named(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is tuple:
+        return f"a list of {NAMES.get(get_args(kind)[0], 'values')}"
     return NAMES.get(kind, "a table of settings")
 
 

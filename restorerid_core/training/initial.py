@@ -56,6 +56,7 @@ def model_config(unet: Any, sizes: AdapterSizes) -> ModelConfig:
     """Of a new adapter for diffusers' UNet of SD-1.5, whose width may be another."""
     blocks = attentions(unet)
     return ModelConfig(
+        latent_channels=unet.config.in_channels,
         context_dim=blocks[0].attn2.to_k.in_features,
         resblock_channels=tuple(resnet.conv2.out_channels for resnet in resnets(unet)),
         attention_channels=tuple(block.attn2.to_k.out_features for block in blocks),

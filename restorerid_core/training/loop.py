@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ..errors import RestorerIDError
@@ -16,7 +16,7 @@ from ..run_folder import replacing
 from .averages import averaged, moving_average
 from .checkpoints import Checkpoints
 from .run_config import RunConfig
-from .stream import Share, Stream, loader
+from .stream import Share, loader
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Run:
         config: batch, optimiser, checkpoints and logs.
         module: maps what `prepare` gives to a loss; what requires a gradient learns.
         prepare: from a batch of samples to the module's input.
+        faster: parameters whose learning rate is another one, and how many times the usual.
 
     Attributes:
         step: steps of the optimiser done.
@@ -56,13 +57,22 @@ class Run:
     def __init__(
         self, accelerator: Any, config: RunConfig, module: torch.nn.Module,
         prepare: Callable[[Batch], Any],
+        faster: tuple[Sequence[torch.nn.Parameter], float] = ((), 1.0),
     ):  # fmt: skip
         self.accelerator = accelerator
         self.config = config
         self._prepare = prepare
         self.learning = [p for p in module.parameters() if p.requires_grad]
+        apart = {id(parameter) for parameter in faster[0]}
+        groups = [
+            {"params": params, "times": times}
+            for params, times in (
+                ([p for p in self.learning if id(p) not in apart], 1.0),
+                ([p for p in self.learning if id(p) in apart], faster[1]),
+            ) if params
+        ]  # fmt: skip
         optimizer = torch.optim.AdamW(
-            self.learning, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
         self.ema = moving_average(self.learning, config.ema)
@@ -71,7 +81,7 @@ class Run:
         if self.ema is not None:
             self.ema.to(accelerator.device)
 
-    def go(self, stream: Stream, draw: Callable[[], Tensor] | None = None) -> None:
+    def go(self, stream: Dataset[Any], draw: Callable[[], Tensor] | None = None) -> None:
         """Trains to the end.
 
         Args:
@@ -103,7 +113,7 @@ class Run:
         bar.close()
         accelerator.end_training()
 
-    def _batches(self, stream: Stream) -> DataLoader[Any]:
+    def _batches(self, stream: Dataset[Any]) -> DataLoader[Any]:
         c, accelerator = self.config, self.accelerator
         share = Share(c.batch, c.accumulation, accelerator.process_index,
                       accelerator.num_processes, self.step, c.iterations)  # fmt: skip
@@ -112,6 +122,8 @@ class Run:
     def _part(self, samples: Batch) -> float:
         """One part's forward and backward pass, and the step after the last; its mean loss."""
         accelerator = self.accelerator
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["times"] * self.config.rate(self.step)
         with accelerator.accumulate(self.module):
             loss = self.module(self._prepare(samples))
             losses = accelerator.gather(loss.detach().float().reshape(1))

@@ -36,6 +36,10 @@ class RunConfig:
     """Of AdamW."""
     weight_decay: float = 0.01
     """Of AdamW."""
+    warmup: int = 0
+    """Steps in which the rate rises from 0."""
+    cooldown: int = 0
+    """Last steps of the run, in which the rate falls to 0."""
     clip_norm: float = 0.0
     """Largest norm of the gradient; 0 leaves it as it is."""
     ema: float = 0.0
@@ -63,6 +67,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_ranges(self, RANGES)
 
+    def rate(self, step: int) -> float:
+        """The learning rate of the step after `step` others."""
+        rising = (step + 1) / self.warmup if self.warmup else 1.0
+        falling = (self.iterations - step) / self.cooldown if self.cooldown else 1.0
+        return self.learning_rate * min(1.0, rising, falling)
+
 
 def check_ranges(config: Any, ranges: Mapping[str, Range[Any]], place: str = "") -> None:
     """Raises RestorerIDError for the first value that is out of range.
@@ -74,14 +84,15 @@ def check_ranges(config: Any, ranges: Mapping[str, Range[Any]], place: str = "")
         limits.check(getattr(config, name), place + name)
 
 
+TRAINING_SIZE = Range(int, 128, 4096, multiple=64, advice="512 suits SD-1.5")
 RANGES: Mapping[str, Range[Any]] = {
-    "size": Range(int, 128, 4096, multiple=64, advice="512 suits SD-1.5"),
+    "size": TRAINING_SIZE,
     **dict.fromkeys(
         ("iterations", "batch", "accumulation", "log_every", "save_every", "keep", "samples"),
         COUNT,
     ),
     **dict.fromkeys(("weight_decay", "clip_norm"), AMOUNT),
-    **dict.fromkeys(("workers", "sample_every"), Range(int, 0)),
+    **dict.fromkeys(("workers", "sample_every", "warmup", "cooldown"), Range(int, 0)),
     "learning_rate": Range(float, 1e-12, 1.0, advice="the authors use 5e-5"),
     "ema": Range(float, 0.0, 0.999_999, advice="0 keeps none, and 0.999 is usual"),
     "seed": SEED,

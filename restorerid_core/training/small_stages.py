@@ -21,6 +21,7 @@ from ..engine.sampling import sample_with
 from ..engine.schedulers import make_scheduler
 from ..engine.sizes import unet_config, vae_config
 from ..errors import RestorerIDError
+from ..evaluation.lpips import load_lpips, lpips_weights
 from ..run_folder import replacing
 from .averages import averaged
 from .config_file import plain
@@ -53,10 +54,12 @@ def train_autoencoder(config: AutoencoderConfig, photos: Any) -> Path:
     """
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    names = OriginalNames(AutoencoderKL, vae_shapes(config.width, MULTIPLIERS, BLOCKS), vae_config)
+    shapes = vae_shapes(config.width, MULTIPLIERS, BLOCKS, config.latent_channels)
+    names = OriginalNames(AutoencoderKL, shapes, vae_config)
+    lpips = load_lpips(*lpips_weights([config.lpips])) if config.lpips else None
     accelerator = make_accelerator(config)
-    objective = AutoencoderObjective(names.new(config.seed), config.kl)
-    stream = Stream(photos, config, False)
+    objective = AutoencoderObjective(names.new(config.seed), config.kl, lpips, config.perceptual)
+    stream = Stream(photos, config, False, config.latent_channels)
 
     def prepare(samples: Batch) -> dict[str, Tensor]:
         return {name: samples[name].to(accelerator.device) for name in ("target", "noise")}
@@ -90,7 +93,7 @@ def train_unet(config: UNetConfig, photos: Any) -> Path:
 
     names = OriginalNames(UNet2DConditionModel, unet_shapes(config.width), unet_config)
     accelerator = make_accelerator(config)
-    autoencoder, kept = _autoencoder(config.autoencoder)
+    autoencoder, kept = load_autoencoder(config.autoencoder)
     autoencoder.to(accelerator.device)
     objective = UNetObjective(names.new(config.seed))
 
@@ -133,8 +136,12 @@ def _finish(
     run.accelerator.wait_for_everyone()
 
 
-def _autoencoder(path: Path) -> tuple[Any, dict[str, Tensor]]:
-    """diffusers' model, and its tensors by the original names."""
+def load_autoencoder(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    """diffusers' model, and its tensors by the original names.
+
+    Raises:
+        RestorerIDError: the file holds no autoencoder.
+    """
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     tensors = {k: t for k, t in open_tensors(path).tensors.items() if k.startswith(VAE)}

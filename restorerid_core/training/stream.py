@@ -18,8 +18,6 @@ from ..images import VAE_FACTOR
 from ..schedule import TRAIN_STEPS
 from .run_config import RunConfig
 
-LATENT_CHANNELS = 4
-
 
 class Stream(Dataset[dict[str, Tensor]]):
     """Sample n of a run: a photo, with draws of its own.
@@ -29,24 +27,26 @@ class Stream(Dataset[dict[str, Tensor]]):
             (512,) and "clip" (257, 1280) of a reference; the order is theirs.
         config: size and seed.
         has_face: whether the items must tell of a face.
+        channels: of the latent.
     """
 
-    def __init__(self, photos: Any, config: RunConfig, has_face: bool):
+    def __init__(self, photos: Any, config: RunConfig, has_face: bool, channels: int = 4):
         self._photos = photos
         self._config = config
+        self._channels = channels
         self._wanted = ("target", "embedding", "clip") if has_face else ("target",)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         """The photo, and what is drawn for it.
 
-        That is "noise" (4, h, w), "timestep", "seed" of the degradation, and "chance" (2,) from 0
-        to 1, by which LQ latent and identity are dropped.
+        That is "noise" (channels, h, w), "timestep", "seed" of the degradation, and "chance" (2,)
+        from 0 to 1, by which LQ latent and identity are dropped.
         """
         c = self._config
         item = self._checked(self._photos[number])
         generator = np.random.default_rng((c.seed, number))
         side = c.size // VAE_FACTOR
-        noise = generator.standard_normal((LATENT_CHANNELS, side, side), dtype=np.float32)
+        noise = generator.standard_normal((self._channels, side, side), dtype=np.float32)
         return item | {
             "noise": torch.from_numpy(noise),
             "timestep": torch.tensor(int(generator.integers(TRAIN_STEPS))),
@@ -106,6 +106,6 @@ class Share(Sampler[list[int]]):
         return (self.stop - self.start) * self.accumulation
 
 
-def loader(stream: Stream, share: Share, workers: int, pin: bool) -> DataLoader[Any]:
+def loader(stream: Dataset[Any], share: Share, workers: int, pin: bool) -> DataLoader[Any]:
     """Batches of one process in order; `pin` speeds up their way to a GPU."""
     return DataLoader(stream, batch_sampler=share, num_workers=workers, pin_memory=pin)

@@ -1,6 +1,7 @@
 """Loading adapter files: what is accepted, and the sentence for each file that is not."""
 import collections
 import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from adapter_files import TINY, WRITERS, Weights, lightning, refusal, saved, slim
 from safetensors.torch import save_file
 
-from restorerid_core.checkpoint.adapter_file import load_adapter
+from restorerid_core.checkpoint.adapter_file import FORMAT, FORMAT_VERSION, load_adapter
 from restorerid_core.checkpoint.inspection import inspect
 from restorerid_core.config import FACE_PROJECTOR, LQ_ENCODER, UNET, ModelConfig
 from restorerid_core.demo.adapter_shapes import adapter_shapes
@@ -165,10 +166,28 @@ def test_an_adapter_of_sdxl_size(tmp_path: Path):
     assert "is made for SDXL" in refusal(tmp_path / "xl.ckpt")
 
 
-def test_an_odd_token_width(tmp_path: Path):
-    shapes = adapter_shapes(dataclasses.replace(TINY, context_dim=512))
-    torch.save({k: torch.zeros(s) for k, s in shapes.items()}, tmp_path / "odd.ckpt")
-    assert "text tokens 512 wide" in refusal(tmp_path / "odd.ckpt")
+OWN = dataclasses.replace(
+    TINY, latent_channels=16, context_dim=256, groups=8, lq_heads=2, fir_heads=4
+)
+"""Of a network that is no SD-1.5."""
+
+
+def own_file(path: Path, **stated: object) -> Path:
+    weights = {key: torch.zeros(shape) for key, shape in adapter_shapes(OWN).items()}
+    config = {**dataclasses.asdict(OWN), **stated}
+    metadata = {"format": FORMAT, "version": FORMAT_VERSION, "config": json.dumps(config)}
+    save_file(weights, path, metadata)
+    return path
+
+
+def test_the_file_states_what_shapes_do_not_tell(tmp_path: Path):
+    assert load_adapter(own_file(tmp_path / "own.safetensors")).config == OWN
+
+
+@pytest.mark.parametrize("stated", [{"groups": 0}, {"fir_heads": "8"}, {"groups": 5}])
+def test_stated_sizes_that_no_network_has(tmp_path: Path, stated: dict[str, object]):
+    sentence = refusal(own_file(tmp_path / "own.safetensors", **stated))
+    assert "own.safetensors" in sentence
 
 
 def test_something_unknown(tmp_path: Path):

@@ -1,4 +1,5 @@
 """The fused form gives each row what the plain form gives it alone."""
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from helpers import Golden, relative_error, seeded_state_dict
 from torch import Tensor
 
 from restorerid_core.conditioning import Conditioning, StepConditioning, common_count
-from restorerid_core.config import ATTENTIONS, RESBLOCKS, UNET
+from restorerid_core.config import ATTENTIONS, RESBLOCKS, UNET, ModelConfig
 from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.network.fused import FusedAdapter
@@ -18,6 +19,7 @@ from restorerid_core.plain_conditioning import PlainConditioning
 CONFIG = scaled(32, lq_width=32, lq_channels=32)
 BLOCK, ATTENTION, CHANNELS = 3, 2, 64
 T = torch.tensor([301])
+FEW_HEADS = dataclasses.replace(CONFIG, groups=16, lq_heads=2, fir_heads=4)
 Weights = dict[str, Tensor]
 
 
@@ -54,15 +56,17 @@ SPADE_LAST = ("spade.mlp_gamma.weight", "spade.mlp_beta.weight")
 
 
 @pytest.mark.parametrize("zeros", [(), FIR_LAST, FIR_FIRST, (*FIR_LAST, *SPADE_LAST)])
-@pytest.mark.parametrize("size", [(16, 16), (13, 18)])
+@pytest.mark.parametrize(
+    ("size", "config"), [((16, 16), CONFIG), ((13, 18), CONFIG), ((16, 16), FEW_HEADS)]
+)
 @torch.inference_mode()
 def test_equals_the_plain_form(
-    weights: Weights, zeros: tuple[str, ...], size: tuple[int, int],
+    weights: Weights, zeros: tuple[str, ...], size: tuple[int, int], config: ModelConfig,
     record_property: Callable[..., None],
 ):  # fmt: skip
     """Every block and attention, in both halves; also where blocks are constant."""
     weights = zeroed(weights, *zeros)
-    quick, slow = fused(CONFIG, weights), plain(CONFIG, weights)
+    quick, slow = fused(config, weights), plain(config, weights)
     assert len(quick.constants.fir) == (11 if zeros else 0)
     assert len(quick.constants.spade) == (11 if SPADE_LAST[0] in zeros else 0)
     latent, tokens = Golden.input("lq", 1, 4, *size), Golden.input("tokens", 2, 4, 768)

@@ -12,7 +12,13 @@ from restorerid_core.checkpoint.layout import FIR, ID_ATTENTION, SPADE, group_of
 from restorerid_core.plain_conditioning import PlainConditioning
 from restorerid_core.training.config import Stage
 from restorerid_core.training.initial import Weights, initialise_fir
-from restorerid_core.training.objective import LatentBatch, Objective
+from restorerid_core.training.objective import (
+    LatentBatch,
+    LossTerms,
+    Objective,
+    add_noise,
+    remove_noise,
+)
 
 CALL, GRADIENT = 1e-5, 2e-5
 """The released gradients are themselves up to 1.02e-5 away from ours in float64."""
@@ -138,3 +144,40 @@ def test_gradient_checkpointing_gives_the_same_gradient(
         objective(made_batch(stage != "base")).backward()
         found.append(gradients(objective))
     assert all(relative_error(found[1][key], found[0][key]) < 1e-5 for key in found[0])
+
+
+def test_min_snr_weights_of_the_loss(text: torch.Tensor, tmp_path: Path) -> None:
+    objective = golden_objective(tmp_path, "base", text, terms=LossTerms(snr=5.0))
+    batch = made_batch(False)
+    with torch.no_grad():
+        alphas = objective.alphas[batch.timesteps]
+        noised = add_noise(batch.target, batch.noise, alphas)
+        eps = objective.predict(noised, batch.timesteps, batch.lq, None)
+        errors = (eps - batch.noise).square().mean((1, 2, 3))
+        snr = alphas / (1 - alphas)
+        assert snr[0] > 5 > snr[1]
+        wanted = (errors[0] * 5 / snr[0] + errors[1]) / 2
+        assert relative_error(objective.loss(batch, None), wanted) < 1e-6
+
+
+def test_identity_loss_of_clear_predictions(text: torch.Tensor, tmp_path: Path) -> None:
+    """Of the two samples the one at t = 803 is too noisy to tell who it is."""
+    own = torch.nn.functional.normalize(Golden.input("own", 2, 4))
+    terms = LossTerms(likeness=lambda z: torch.nn.functional.normalize(z.mean((2, 3))))
+    plain, likened = (
+        golden_objective(tmp_path, "single", text, learn_identity=True, terms=t)
+        for t in (LossTerms(), terms)
+    )  # fmt: skip
+    batch = made_batch(True)._replace(own=own)
+    tokens = likened.tokens(batch)
+    alphas = likened.alphas[batch.timesteps]
+    noised = add_noise(batch.target, batch.noise, alphas)
+    with torch.no_grad():
+        eps = likened.predict(noised, batch.timesteps, batch.lq, tokens)
+        predicted = remove_noise(noised, eps, alphas)[:1]
+        assert relative_error(add_noise(predicted, eps[:1], alphas[:1]), noised[:1]) < 1e-5
+        cosine = (torch.nn.functional.normalize(predicted.mean((2, 3))) * own[:1]).sum()
+        extra = likened.loss(batch, tokens) - plain.loss(batch, tokens)
+    assert float(extra) == pytest.approx(float(0.1 * (1 - cosine) / 2), abs=1e-5)
+    likened.loss(batch, tokens).backward()
+    assert all(p.grad is not None for p in likened.identity_parameters())

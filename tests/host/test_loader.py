@@ -1,5 +1,6 @@
 """RestorerIDLoader in a real ComfyUI: folder, refusals, and networks under its memory manager."""
 import asyncio
+import dataclasses
 import logging
 import os
 import re
@@ -65,6 +66,13 @@ def validation_errors(loader: Any, file: str) -> list[dict[str, Any]]:
         patch.setattr(nodes, "NODE_CLASS_MAPPINGS", mappings)
         _, errors, _ = asyncio.run(execution.validate_inputs("p", prompt, "1", {}))
     return errors
+
+
+def test_a_network_of_its_own_is_refused(loader: Any, folder: Path) -> None:
+    config = dataclasses.replace(TINY, context_dim=256, latent_channels=16)
+    save_file(seeded_state_dict(adapter_shapes(config)), folder / "small.safetensors")
+    with pytest.raises(Exception, match=r"small\.safetensors.*16 channels.*SD 1\.5"):
+        loader.RestorerIDLoader.execute("small.safetensors")
 
 
 # The folder

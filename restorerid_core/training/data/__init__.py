@@ -1,5 +1,6 @@
 """Training data: photos of people, cleaned, aligned and with their identities at hand."""
+from .aligned import AlignedFaces
 from .datasets import ReferencePairs, SinglePhotos
-from .faces import PreparedFaces
+from .faces import INDEX, PreparedFaces
 
-__all__ = ["PreparedFaces", "ReferencePairs", "SinglePhotos"]
+__all__ = ["INDEX", "AlignedFaces", "PreparedFaces", "ReferencePairs", "SinglePhotos"]

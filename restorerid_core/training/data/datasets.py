@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...errors import RestorerIDError
@@ -39,6 +41,16 @@ class Draws:
         return int(np.random.default_rng((self.seed, REFERENCE, sample)).integers(count))
 
 
+class Faces(Protocol):
+    """What a dataset needs of a folder."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def faces(self) -> list[PreparedFace]: ...
+    def picture(self, face: PreparedFace) -> Tensor: ...
+
+
 class FaceDataset(Dataset[dict[str, Any]]):
     """Samples 0, 1, 2, ... of a training without end, in the order in which it takes them.
 
@@ -46,7 +58,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
     from the sample on where it stopped; of P processes each takes every P-th.
     """
 
-    def __init__(self, data: PreparedFaces, faces: Sequence[PreparedFace], seed: int):
+    def __init__(self, data: Faces, faces: Sequence[PreparedFace], seed: int):
         self.data = data
         self.faces = faces
         self._draws = Draws(len(faces), seed)
@@ -73,7 +85,7 @@ class SinglePhotos(FaceDataset):
         RestorerIDError: there is no face.
     """
 
-    def __init__(self, data: PreparedFaces, seed: int = 0):
+    def __init__(self, data: Faces, seed: int = 0):
         if not data.faces:
             raise RestorerIDError(
                 f"'{data.root}' holds no face: its report.md tells why they were dropped."
@@ -100,6 +112,7 @@ class ReferencePairs(FaceDataset):
     """
 
     def __init__(self, data: PreparedFaces, seed: int = 0, pictures: bool = False):
+        self._prepared = data
         self.people = data.people()
         self.pictures = pictures
         if not self.people:
@@ -114,7 +127,7 @@ class ReferencePairs(FaceDataset):
         pictures = {"reference": self.data.picture(reference)} if self.pictures else {}
         return {
             "target": self.data.picture(face), "person": face.person, **pictures,
-            **self.data.features(reference),
+            **self._prepared.features(reference),
         }  # fmt: skip
 
     def reference(self, sample: int) -> PreparedFace:
