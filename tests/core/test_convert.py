@@ -253,7 +253,8 @@ def test_cli_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as error:
         main(arguments)
     assert error.value.code == 2
-    assert "usage: python -m restorerid_core" in capsys.readouterr().err
+    sentence, advice = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("restorerid: ") and "-m restorerid_core" in advice
 
 
 PEAK = """
