@@ -59,9 +59,6 @@ def paste_faces(
         RestorerIDError: the restored crops are not as many as the crops or not square, or the
             photos are not those that the crops were taken from.
     """
-    height, width = photos.shape[2:]
-    mask = photos.new_zeros(len(photos), height, width)
-    out = photos.clone()
     for crops, restored in parts:
         check_parts(photos, crops, restored)
     seen = [
@@ -72,6 +69,9 @@ def paste_faces(
         _keeps_tone(photo, [image for place, image in seen if place == number], settings.color)
         for number, photo in enumerate(photos)
     ]
+    height, width = photos.shape[2:]
+    mask = photos.new_zeros(len(photos), height, width)
+    out = photos.clone()
     for crops, restored in parts:
         resized = (width / crops.photo_size[1], height / crops.photo_size[0])
         every = (*crops.faces, *crops.others)

@@ -43,10 +43,14 @@ def has_one_tone(pictures: Sequence[Tensor]) -> bool:
 
 def _small(picture: Tensor) -> Tensor:
     """At most `SIDE` px: medians of averages, for averages alone would spread specks of dust."""
+    import torch
     from torch.nn.functional import adaptive_avg_pool2d
 
     longer = max(picture.shape[1:])
     height, width = (max(1, round(min(1.0, SIDE / longer) * side)) for side in picture.shape[1:])
-    parts = adaptive_avg_pool2d(picture.float(), (3 * height, 3 * width))
+    # A channel at a time, for pooling copies what does not lie in one piece.
+    parts = torch.cat([
+        adaptive_avg_pool2d(channel[None].float(), (3 * height, 3 * width)) for channel in picture
+    ])  # fmt: skip
     cells = parts.reshape(3, height, 3, width, 3).movedim(2, 3).flatten(3)
     return cells.median(dim=3).values

@@ -19,8 +19,8 @@ def read(tmp_path: Path, stage: Stage = "fir", **settings: Any) -> TrainingConfi
 
 
 def test_presets_are_the_papers(tmp_path: Path) -> None:
-    base, fir, single = (read(tmp_path, stage) for stage in PRESETS)
-    for config in (base, fir, single):
+    base, identity, fir, single = (read(tmp_path, stage) for stage in PRESETS)
+    for config in (base, identity, fir, single):
         assert (config.learning_rate, config.batch, config.size) == (5e-5, 16, 512)
         assert (config.id_scale, config.prompt, config.degradation) == (0.75, "", "released")
     assert (base.iterations, fir.iterations) == (60_000, 30_000)
