@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 
 TITLE, GROUP_TITLE = 30, 34  # pixels
 WIDTH, HEIGHT = 1920, 1080
-INK = 0.01
-"""Of the pixels of a line of text at least so many are light; the ground of nodes is dark."""
+LIGHT, INK = 90, 0.01
+"""Of the pixels of a line of text at least so many are this light; no ground of a node is."""
 READY = "window.app?.vueAppReady && window.app.graph"
 NOTE_HEIGHTS = """
     [...document.querySelectorAll(".comfy-markdown .tiptap, .comfy-markdown-content")].map(
@@ -152,7 +152,7 @@ def check_readable(
             inside = min(x, y) >= 0 and x + width <= WIDTH and y + height <= HEIGHT
             assert inside, f"{box.name} is out of the window"
             seen = picture[y : y + height, x : x + width]
-            assert (seen > 130).mean() > INK, f"no text on {box.name} at a zoom of {scale:.0%}"
+            assert (seen > LIGHT).mean() > INK, f"no text on {box.name} at a zoom of {scale:.0%}"
 
 
 def check_complete(page: Page, graph: dict[str, Any], name: str) -> None:
