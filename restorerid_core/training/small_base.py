@@ -16,9 +16,6 @@ from ..schedule import alphas_cumprod
 from .objective import add_noise
 from .run_config import RunConfig, check_ranges
 
-TEXT_SHAPE = (1, 1, 768)
-"""Of the zeros that the UNet is given: one token gives what 77 of them would, in less time."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig(RunConfig):
@@ -117,6 +114,8 @@ def normalise(autoencoder: Any, photos: Tensor) -> None:
 class UNetObjective(nn.Module):
     """Mean squared error of the noise that a UNet predicts from nothing but the noisy latent.
 
+    Its text is one token of zeros, which gives what 77 of them would, in less time.
+
     Args:
         unet: diffusers' UNet2DConditionModel; its text is zero.
     """
@@ -137,5 +136,6 @@ class UNetObjective(nn.Module):
 
     def predict(self, x: Tensor, timesteps: Tensor) -> Tensor:
         """ε of x (B, 4, h, w)."""
-        text = torch.zeros(TEXT_SHAPE, device=x.device, dtype=x.dtype).expand(len(x), -1, -1)
+        width = self.unet.config.cross_attention_dim
+        text = torch.zeros(len(x), 1, width, device=x.device, dtype=x.dtype)
         return self.unet(x, timesteps, text, return_dict=False)[0]

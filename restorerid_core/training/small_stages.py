@@ -27,7 +27,6 @@ from .averages import averaged
 from .config_file import plain
 from .loop import Run, make_accelerator
 from .small_base import (
-    TEXT_SHAPE,
     AutoencoderConfig,
     AutoencoderObjective,
     UNetConfig,
@@ -37,6 +36,7 @@ from .small_base import (
 from .stream import Stream
 
 AUTOENCODER_NAME = "autoencoder.safetensors"
+TEXT_WIDTH = 768
 NORMALISED_BY = 64
 """Photos whose latents are measured."""
 MULTIPLIERS, BLOCKS = (1, 1, 2, 2), 1
@@ -157,6 +157,6 @@ def load_autoencoder(path: Path) -> tuple[Any, dict[str, Tensor]]:
 def _no_text() -> dict[str, Tensor]:
     """CLIP's text encoder with all weights zero, in half precision."""
     shapes = clip_shapes(
-        "cond_stage_model.transformer.text_model.", TEXT_SHAPE[-1], 1, TEXT, ["final_layer_norm"]
+        "cond_stage_model.transformer.text_model.", TEXT_WIDTH, 1, TEXT, ["final_layer_norm"]
     )
     return {key: torch.zeros(shape, dtype=torch.float16) for key, shape in shapes.items()}

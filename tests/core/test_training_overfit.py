@@ -27,7 +27,7 @@ from restorerid_core.training.small_base import UNetObjective
 from restorerid_core.training.stream import Stream
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
-WIDTH = 64
+WIDTH, MULTIPLIERS, TEXT = 64, (1, 1, 2, 2), 64
 """At 32, a group of GroupNorm would be one channel, and the mean of the noise would be lost."""
 SIZES = AdapterSizes(
     lq_width=WIDTH, lq_channels=WIDTH, hidden_channels=32, lora_rank=4, clip_dim=CLIP_DIM,
@@ -57,7 +57,8 @@ def trained_unet(folder: Path, steps: int) -> Any:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     config = tiny_config(folder, iterations=steps, **SETTINGS)
-    names = OriginalNames(UNet2DConditionModel, unet_shapes(WIDTH), unet_config)
+    shapes = unet_shapes(WIDTH, MULTIPLIERS, text=TEXT)
+    names = OriginalNames(UNet2DConditionModel, shapes, unet_config)
     objective = UNetObjective(names.new(0))
 
     def prepare(samples: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,7 +76,7 @@ def test_restored_is_3_db_above_degraded(tmp_path: Path, record_property: Any) -
     unet = trained_unet(tmp_path / "unet", 200)
     config = tiny_config(tmp_path, iterations=350, **SETTINGS)
     weights = starting_weights(unet, SIZES, 0)
-    objective = Objective(unet, weights, torch.zeros(1, 77, 768), "base")
+    objective = Objective(unet, weights, torch.zeros(1, 1, TEXT), "base")
     latents = Latents(AUTOENCODER, Degradation(PRESETS["heavy"]), torch.device("cpu"))
     stream = Stream(Blocks(), config, False)
     pictures = Pictures(stream, range(8), latents, 20)
