@@ -278,7 +278,7 @@ def test_comfyui_finds_nothing_missing_in_the_sd15_file(
 ):
     import comfy.sd
 
-    convert = import_module(f"{extension.__name__}.restorerid_core.checkpoint").convert
+    convert = import_module(f"{extension.__name__}.restorerid_core.checkpoint.conversion").convert
     shapes = sd15_shapes()
     weights = {key: torch.zeros(s, dtype=torch.float16) for key, s in shapes.items()}
     torch.save(lightning({**full_weights(), **weights}), tmp_path / "full.ckpt")
