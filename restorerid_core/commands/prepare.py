@@ -30,8 +30,8 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "them. IN is a folder with a folder of photos for each person, a folder of photos of "
         "unknown people (for stage 1), or a .csv with the columns path and person. OUT gets a "
         "folder for each person, index.json, and report.md, which tells what was dropped and why. "
-        "A run that was stopped goes on. Exit status: 0 all is done, 1 it is not, 2 wrong "
-        "arguments, 130 interrupted.",
+        "A run that was stopped goes on, and tries photos that failed anew. Exit status: 0 all is "
+        "done, 1 it is not, 2 wrong arguments, 130 interrupted.",
     )
     limits = Limits()
     add = parser.add_argument
@@ -87,7 +87,7 @@ def prepare(args: argparse.Namespace) -> int:
     state.wait_for_everyone()
     if state.is_main_process:
         print(finish(run, groups, args.shards), end="")
-    return 0
+    return 0 if all(run.is_done(group) for group in groups) else 1
 
 
 def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:

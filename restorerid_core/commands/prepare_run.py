@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save as save_tensors
 from tqdm import tqdm
 
-from ..errors import RestorerIDError
+from ..errors import RestorerIDError, explain
 from ..faces.detect import FaceAnalyzer
 from ..faces.limits import Limits
 from ..photo_files import save
 from ..run_folder import claimed, read_json, replacing, write_json
-from ..training.data.cleaning import Drop, clean, cosines
+from ..training.data.cleaning import FAILED, Drop, clean, cosines
 from ..training.data.portraits import Portrait, study_photo
 from ..training.data.sources import Group
 from .prepare_clip import ClipFeatures
@@ -51,7 +51,7 @@ class Record:
 class Preparation:
     """A folder of prepared faces, OUT/GROUP/NNN.png and .safetensors.
 
-    A group is done when its `RECORD` is there, which is written last.
+    A group is done when its `RECORD` is there, which is written last, and no photo of it failed.
     """
 
     output: Path
@@ -70,15 +70,19 @@ class Preparation:
         Raises:
             RestorerIDError: one was made from other photos.
         """
-        waiting = [group for group in groups if self.records(group) is None]
+        waiting = [group for group in groups if not self.is_done(group)]
         photos = sum(len(group.photos) for group in waiting)
         with tqdm(total=photos, desc="prepare", unit="photo") as bar:
             for group in claimed(waiting, lambda group: self.output / group.name):
-                if self.records(group) is None:
+                if not self.is_done(group):
                     self.prepare(group, bar)
 
+    def is_done(self, group: Group) -> bool:
+        records = self.records(group)
+        return records is not None and all(record.reason != FAILED for record in records)
+
     def records(self, group: Group) -> list[Record] | None:
-        """One for each photo of a group that is done.
+        """One for each photo of a group that was prepared.
 
         Raises:
             RestorerIDError: it was made from other photos.
@@ -97,7 +101,7 @@ class Preparation:
     def prepare(self, group: Group, bar: tqdm[Any]) -> None:
         found: list[Portrait | Drop] = []
         for number, path in enumerate(group.photos):
-            found.append(study_photo(self.analyzer, path, number, self.size, self.aligned))
+            found.append(self._study(path, number))
             bar.update()
         portraits = [portrait for portrait in found if isinstance(portrait, Portrait)]
         faces = [portrait.face for portrait in portraits]
@@ -105,14 +109,24 @@ class Preparation:
         dropped |= clean(faces, self.limits, group.person is not None)
         (self.output / group.name).mkdir(parents=True, exist_ok=True)
         for portrait in portraits:
-            if portrait.face.photo not in dropped:
-                self._save(portrait, _name(group, portrait.face.photo))
+            number = portrait.face.photo
+            if number not in dropped:
+                try:
+                    self._save(portrait, _name(group, number))
+                except Exception as error:  # as below
+                    dropped[number] = Drop(FAILED, explain(error))
         similar = cosines(faces, dropped) if group.person is not None else {}
         records = [
             _record(group, number, item, dropped.get(number), similar)
             for number, item in enumerate(found)
         ]
         write_json(self.record_file(group), [asdict(record) for record in records])
+
+    def _study(self, path: Path, number: int) -> Portrait | Drop:
+        try:
+            return study_photo(self.analyzer, path, number, self.size, self.aligned)
+        except Exception as error:  # any library's: it is the photo's, not the folder's
+            return Drop(FAILED, explain(error))
 
     def _save(self, portrait: Portrait, name: str) -> None:
         save(portrait.picture / 255, self.output / f"{name}.png")

@@ -7,11 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ..config import LEVELS, MAX_SIZE
+from ..config import MAX_SIZE
 from ..degradation.config import PRESETS as DEGRADATIONS
-from ..errors import RestorerIDError
 from ..ranges import ADAPTER_SIZE, AMOUNT, ID_SCALE, SHARE, Range, check_choice
-from .run_config import RunConfig, check_ranges
+from .run_config import RunConfig, check_multipliers, check_ranges
 
 Stage = Literal["base", "identity", "fir", "single"]
 
@@ -63,13 +62,7 @@ class UNetSizes:
             # The face projector's heads are 64 wide.
             "context": Range(int, 64, MAX_SIZE, multiple=64),
         }, "unet.")  # fmt: skip
-        if len(self.multipliers) != LEVELS:
-            raise RestorerIDError(
-                f"`unet.multipliers` has {len(self.multipliers)} numbers; expected one for each of "
-                f"the {LEVELS} levels: change it in the configuration."
-            )
-        for multiplier in self.multipliers:
-            ADAPTER_SIZE.check(multiplier, "unet.multipliers")
+        check_multipliers(self.multipliers, "unet.multipliers")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,14 @@
 """What every training run depends on, whatever it trains."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..ranges import AMOUNT, COUNT, SEED, Range
+from ..config import LEVELS
+from ..errors import RestorerIDError
+from ..ranges import ADAPTER_SIZE, AMOUNT, COUNT, SEED, Range
 
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -82,6 +84,22 @@ def check_ranges(config: Any, ranges: Mapping[str, Range[Any]], place: str = "")
     """
     for name, limits in ranges.items():
         limits.check(getattr(config, name), place + name)
+
+
+def check_multipliers(multipliers: Sequence[int], name: str) -> None:
+    """Raises RestorerIDError where there is not one size for each level.
+
+    Args:
+        multipliers: of the first level's channels.
+        name: of the setting.
+    """
+    if len(multipliers) != LEVELS:
+        raise RestorerIDError(
+            f"`{name}` has {len(multipliers)} numbers; expected one for each of the {LEVELS} "
+            "levels: change it in the configuration."
+        )
+    for multiplier in multipliers:
+        ADAPTER_SIZE.check(multiplier, name)
 
 
 TRAINING_SIZE = Range(int, 128, 4096, multiple=64, advice="512 suits SD-1.5")

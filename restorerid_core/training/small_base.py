@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..engine import vae
+from ..engine.sizes import VAE_GROUP
 from ..ranges import AMOUNT, COUNT, Range
 from ..schedule import alphas_cumprod
 from .objective import add_noise
-from .run_config import RunConfig, check_ranges
+from .run_config import RunConfig, check_multipliers, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,10 @@ class AutoencoderConfig(RunConfig):
     """
 
     width: int = 32
-    """Channels of the first level, a multiple of 32 (SD-1.5: 128)."""
+    """Channels of the first level (SD-1.5: 128)."""
+    multipliers: tuple[int, ...] = (1, 1, 2, 2)
+    """Of the width in each of the four levels; SD-1.5's (1, 2, 4, 4), with one ResBlock more in
+    each, take 3.6 times the FLOPs."""
     latent_channels: int = 4
     """Of the latent. Of a face of 128 px, 4 channels keep 23.6 dB and 16 keep 29 dB."""
     kl: float = 1e-6
@@ -39,8 +43,10 @@ class AutoencoderConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self, {
-            "width": WIDTH, "latent_channels": COUNT, "kl": AMOUNT, "perceptual": AMOUNT,
+            "width": Range(int, VAE_GROUP, 1024, multiple=VAE_GROUP), "latent_channels": COUNT,
+            "kl": AMOUNT, "perceptual": AMOUNT,
         })  # fmt: skip
+        check_multipliers(self.multipliers, "multipliers")
 
 
 @dataclass(frozen=True, kw_only=True)

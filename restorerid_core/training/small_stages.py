@@ -39,8 +39,8 @@ AUTOENCODER_NAME = "autoencoder.safetensors"
 TEXT_WIDTH = 768
 NORMALISED_BY = 64
 """Photos whose latents are measured."""
-MULTIPLIERS, BLOCKS = (1, 1, 2, 2), 1
-"""Of the autoencoder; SD-1.5's (1, 2, 4, 4) and 2 take 3.6 times the FLOPs."""
+BLOCKS = 1
+"""ResBlocks in each of the autoencoder's levels; SD-1.5 has 2."""
 Batch = Mapping[str, Tensor]
 
 
@@ -54,7 +54,7 @@ def train_autoencoder(config: AutoencoderConfig, photos: Any) -> Path:
     """
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    shapes = vae_shapes(config.width, MULTIPLIERS, BLOCKS, config.latent_channels)
+    shapes = vae_shapes(config.width, config.multipliers, BLOCKS, config.latent_channels)
     names = OriginalNames(AutoencoderKL, shapes, vae_config)
     lpips = load_lpips(*lpips_weights([config.lpips])) if config.lpips else None
     accelerator = make_accelerator(config)

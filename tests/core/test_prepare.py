@@ -20,6 +20,7 @@ from prepared_faces import (
 )
 
 from restorerid_core.__main__ import main
+from restorerid_core.commands import prepare_run
 from restorerid_core.commands.prepare_report import finish
 from restorerid_core.commands.prepare_run import check_places
 from restorerid_core.errors import RestorerIDError
@@ -151,6 +152,40 @@ def test_what_is_done_is_not_done_again(mixed: Path, tmp_path: Path):
     analyzer = StandIn()
     preparation(tmp_path / "out", analyzer).prepare_all(find_groups([mixed]))
     assert analyzer.seen == 0
+
+
+@pytest.mark.parametrize("place", ["detector", "disk"])
+def test_an_error_of_a_library_is_one_photos_and_tried_again(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+):
+    with monkeypatch.context() as broken:
+        break_once(broken, place)
+        prepared(mixed, tmp_path / "out")
+    run = preparation(tmp_path / "out")
+    assert list(dropped(run.output).values()).count("failed") == 1
+    assert "RuntimeError: a library's words" in (run.output / "photos.csv").read_text()
+    assert not all(run.is_done(group) for group in find_groups([mixed]))
+    analyzer = StandIn()
+    again = preparation(run.output, analyzer)
+    again.prepare_all(find_groups([mixed]))
+    finish(again, find_groups([mixed]), None)
+    assert 0 < analyzer.seen < 13
+    prepared(mixed, tmp_path / "whole")
+    assert contents(run.output) == contents(tmp_path / "whole")
+
+
+def break_once(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """The third photo's work fails."""
+    calls = iter(range(100))
+    name = "study_photo" if place == "detector" else "save"
+    right = getattr(prepare_run, name)
+
+    def wrong(*args: Any) -> Any:
+        if next(calls) == 2:
+            raise RuntimeError("a library's words\nof two lines")
+        return right(*args)
+
+    monkeypatch.setattr(prepare_run, name, wrong)
 
 
 def test_other_photos_of_a_person_are_refused(mixed: Path, tmp_path: Path):

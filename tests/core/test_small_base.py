@@ -116,8 +116,11 @@ def test_another_file_than_the_autoencoder(tmp_path: Path) -> None:
         train_unet(tiny(tmp_path, UNetConfig, autoencoder=str(path)), Photos(128))
 
 
-@pytest.mark.parametrize("kind", [AutoencoderConfig, UNetConfig])
-def test_width(tmp_path: Path, kind: type[Any]) -> None:
-    extra = {"autoencoder": "a"} if kind is UNetConfig else {}
-    with pytest.raises(RestorerIDError, match="`width` is 40; expected a multiple of 32"):
-        tiny(tmp_path, kind, width=40, **extra)
+@pytest.mark.parametrize(("kind", "wrong", "told"), [
+    (AutoencoderConfig, {"width": 42}, "`width` is 42; expected a multiple of 4"),
+    (AutoencoderConfig, {"multipliers": (1, 2)}, "`multipliers` has 2 numbers; expected one"),
+    (UNetConfig, {"width": 40, "autoencoder": "a"}, "`width` is 40; expected a multiple of 32"),
+])  # fmt: skip
+def test_sizes(tmp_path: Path, kind: type[Any], wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(RestorerIDError, match=told):
+        tiny(tmp_path, kind, **wrong)

@@ -17,7 +17,9 @@ class Drop(NamedTuple):
     detail: str
 
 
+FAILED = "failed"
 REASONS: Mapping[str, str] = {
+    FAILED: "something went wrong, as photos.csv tells; run the command again to try these anew",
     "unreadable": "the file is no usable picture",
     "no face": "the detector finds no face",
     "small": "the face has too few pixels",
