@@ -3,7 +3,8 @@
 
     python3 scripts/test.py -m "not slow"
 
-Arguments go to pytest. With a ComfyUI, its packages are part of the environment.
+Arguments go to pytest, such as `-n 0` for one process. With a ComfyUI, its packages are part of the
+environment.
 """
 import os
 import sys
@@ -11,17 +12,21 @@ from pathlib import Path
 
 from environment import ROOT, environment, main, run
 
+PARALLEL = ("-n", "2", "--dist", "loadfile")
+"""A file of tests for each of two processes; full-size networks need the memory of more."""
 REQUIREMENTS = (ROOT / "tests" / "requirements.txt", ROOT / "requirements.txt")
 
 
 def test(arguments: list[str]) -> int:
     """Runs the checks, up to the first that fails; returns its exit status."""
     os.chdir(ROOT)
+    # Processes that share the cores wait for each other's threads most of the time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     python = environment([*REQUIREMENTS, *comfy_requirements()])
     return (
         run(python, "-m", "ruff", "check", ".")
         or run(python, "-m", "pyright", "--pythonpath", python)
-        or run(python, "-m", "pytest", *arguments)
+        or run(python, "-m", "pytest", *PARALLEL, *arguments)
     )
 
 

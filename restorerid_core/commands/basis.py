@@ -12,10 +12,9 @@ from ..engine.locate import MUSIQ, Models, folders, model_roots
 from ..evaluation.lpips import lpips_weights
 from ..evaluation.meter import Meter
 from ..faces.packs import FacePack, find_pack
-from ..id_scale_preset import IDScalePreset, read_preset
 from ..run_folder import DIGESTS, Digests, digest_of
 from .devices import open_device
-from .opening import choose_dtype, reference_sources
+from .opening import choose_dtype, formula_of, reference_sources
 from .options import engine_settings
 from .references import split_reference
 
@@ -28,10 +27,12 @@ def restoration_basis(args: argparse.Namespace, models: Models) -> dict[str, Any
     """
     digests = Digests(args.output / DIGESTS)
     names = ("aligned", "threshold", "unmatched", "faces_per_run", "color", "id_scale")
+    large = {"large_faces": args.large_faces} if models.is_small else {}
     return {
         **engine_basis(args, models, digests),
         **{name: getattr(args, name) for name in names},
-        **(scale_basis(args, digests) if args.id_scale is None else {}),
+        **large,
+        **(scale_basis(args, models, digests) if args.id_scale is None else {}),
         "reference": reference_basis(args.reference, digests),
     }  # fmt: skip
 
@@ -56,7 +57,8 @@ def engine_basis(args: argparse.Namespace, models: Models, digests: Digests) -> 
 def weight_files(models: Models) -> dict[str, Path]:
     """Every file of `models` by what it is."""
     return {
-        "adapter": models.adapter, "base": models.base, "CLIP vision": models.clip_vision,
+        "adapter": models.adapter, "base": models.base,
+        **({"CLIP vision": models.clip_vision} if models.clip_vision else {}),
         **face_files(models.faces),
     }  # fmt: skip
 
@@ -65,14 +67,16 @@ def face_files(pack: FacePack) -> dict[str, Path]:
     return {"face detector": pack.detector, "face recogniser": pack.recognizer}
 
 
-def scale_basis(args: argparse.Namespace, digests: Digests) -> dict[str, Any]:
+def scale_basis(args: argparse.Namespace, models: Models, digests: Digests) -> dict[str, Any]:
     """Of the adaptive ID-scale: its formula and the quality model.
 
     Raises:
         RestorerIDError: one of the two cannot be used.
     """
-    formula = read_preset(args.id_scale_preset) if args.id_scale_preset else IDScalePreset()
-    return {**asdict(formula), **musiq_basis(model_roots(args.models), digests)}
+    formula = asdict(formula_of(args, models))
+    if models.left is not None:
+        return {**formula, "identity left": digests.of(models.left)}
+    return {**formula, **musiq_basis(model_roots(args.models), digests)}
 
 
 def musiq_basis(roots: Sequence[Path], digests: Digests) -> dict[str, Any]:

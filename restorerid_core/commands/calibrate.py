@@ -33,10 +33,9 @@ def calibrate(args: argparse.Namespace) -> int:
     load_torch()
     from accelerate import PartialState
 
-    from ..engine.locate import model_roots
-    from ..engine.weights import find_models
     from ..evaluation.identities import find_identities
     from .calibration_run import SWEEP, CalibrationRun
+    from .network import choose_network
     from .opening import open_meter_of
     from .run import share
 
@@ -45,18 +44,18 @@ def calibrate(args: argparse.Namespace) -> int:
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
-    find_models(model_roots(args.models), musiq=True)  # all that is missing is told at once
-    pictures = open_run(args, [SWEEP], people)
+    models = choose_network(args, musiq=True)  # all that is missing is told at once
+    pictures = open_run(args, [SWEEP], people, models)
     run = CalibrationRun(pictures, scales)
     if not args.overwrite:
         run.check(mine)
     meter = pictures.meter = open_meter_of(args, lpips=False)
-    if meter.musiq is None or meter.analyzer is None:
+    if meter.analyzer is None or (models.left is None and meter.musiq is None):
         raise RestorerIDError(
             "calibrate needs MUSIQ and the face models, and one of them cannot be used: see above."
         )
     pictures.degrade(mine)
-    run.sweep(mine, lambda: open_restorations(args, mine))
+    run.sweep(mine, lambda: open_restorations(args, models, mine))
     for failure in pictures.failures:
         print(f"restorerid: {failure}", file=sys.stderr)
     state.wait_for_everyone()

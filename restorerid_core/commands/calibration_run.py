@@ -17,10 +17,10 @@ from ..evaluation.curve_plot import plot_curves
 from ..evaluation.identities import Identity
 from ..evaluation.likeness import likeness
 from ..evaluation.methods import Configuration
-from ..id_scale import musiq_scores, scored_size
 from ..id_scale_preset import FORMAT
+from ..images import prepare
 from ..run_folder import claimed, difference, read_json, refuse, replacing, write_json
-from .evaluation_run import INPUT, EvaluationRun, restore
+from .evaluation_run import INPUT, EvaluationRun, restore, scale_quality
 
 PRESET, PLOT = "id-scale.json", "curves.png"
 SWEEP = Configuration("sweep", "sweep")
@@ -29,7 +29,7 @@ SWEEP = Configuration("sweep", "sweep")
 
 @dataclass
 class CalibrationRun:
-    """DEGRADATION/curves/PERSON.json for each degraded picture: its MUSIQ, and ID at each scale."""
+    """DEGRADATION/curves/PERSON.json for each degraded picture: its score, and ID at each scale."""
 
     pictures: EvaluationRun
     scales: Sequence[float]
@@ -76,16 +76,19 @@ class CalibrationRun:
         degraded = self.pictures.read(name, INPUT, person)
         basis = self.pictures.basis(name, SWEEP, person)
         curve = self.read(name, person)
-        curve = curve or {"basis": basis, "musiq": self._quality(degraded), "identity": {}}
+        curve = curve or {
+            "basis": basis, "score": self._score(opened, degraded), "identity": {},
+        }  # fmt: skip
         for scale in tqdm(self._lacking(name, person), desc=person.name, leave=False):
             image = restore(opened, replace(SWEEP, scale=scale), degraded, person.name, meter)
             _, curve["identity"][f"{scale:g}"] = likeness(meter.analyzer, image, original.face)
             write_json(path, curve)
 
-    def _quality(self, image: Tensor) -> float:
-        meter = self.pictures.meter
-        assert meter.musiq is not None
-        return musiq_scores(meter.musiq, scored_size(image[None]), meter.device)[0]
+    def _score(self, opened: PhotoRestorer, image: Tensor) -> float:
+        quality = scale_quality(opened, self.pictures.meter)
+        assert quality is not None
+        prepared = prepare(image[None], self.pictures.size)
+        return quality(prepared.padded, prepared.size)[0]
 
     def _lacking(self, degradation: str, person: Identity) -> list[float]:
         known = self.read(degradation, person).get("identity", {})
@@ -100,7 +103,7 @@ class CalibrationRun:
         ]  # fmt: skip
         identity = [[curve["identity"][f"{scale:g}"] for scale in self.scales] for curve in found]
         return Curves(
-            np.array(self.scales), np.array([curve["musiq"] for curve in found]),
+            np.array(self.scales), np.array([curve["score"] for curve in found]),
             np.array(identity).reshape(len(found), len(self.scales)),
         )  # fmt: skip
 

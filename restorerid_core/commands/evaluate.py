@@ -18,6 +18,7 @@ from .options import add_people_options, check_engine_options
 from .progress import load_torch
 
 if TYPE_CHECKING:
+    from ..engine.locate import Models
     from ..engine.photos import PhotoRestorer
     from ..evaluation.identities import Identity
     from .evaluation_run import EvaluationRun
@@ -70,14 +71,15 @@ def evaluate(args: argparse.Namespace) -> int:
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
-    run = open_run(args, methods, people, args.beside)
+    models = network_of(args, methods)
+    run = open_run(args, methods, people, models, args.beside)
     if not args.overwrite:
         run.check([m for m in methods if run.scale or not needs_musiq(m)], mine)
     run.meter = open_meter_of(args)
     run.metrics = metric_basis(args, run.meter, run.digests)
-    methods = usable_methods(methods, run.meter.musiq is not None)
+    methods = usable_methods(methods, bool(models and models.left) or run.meter.musiq is not None)
     run.degrade(mine)
-    run.restore(methods, mine, lambda: open_restorations(args, mine))
+    run.restore(methods, mine, lambda: open_restorations(args, models, mine))
     run.measure(methods, mine)
     for failure in run.failures:
         print(f"restorerid: {failure}", file=sys.stderr)
@@ -87,36 +89,49 @@ def evaluate(args: argparse.Namespace) -> int:
     return 1 if run.failures else 0
 
 
+def network_of(args: argparse.Namespace, methods: Sequence[Method]) -> Models | None:
+    """The network that the methods need, if any.
+
+    Raises:
+        RestorerIDError: weights are missing.
+    """
+    from .network import choose_network, fill_in
+
+    if any(isinstance(method, Configuration) for method in methods):
+        return choose_network(args, musiq=False)
+    fill_in(args)
+    return None
+
+
 def open_run(
     args: argparse.Namespace, methods: Sequence[Method], people: Sequence[Identity],
-    read: Sequence[Path] = (),
+    models: Models | None, read: Sequence[Path] = (),
 ) -> EvaluationRun:  # fmt: skip
     """The run in OUT, still without a meter.
 
     Args:
+        models: of `network_of`.
         read: files that are read beside people's photos and weights.
     Raises:
-        RestorerIDError: weights are missing, or a file that is read would be written.
+        RestorerIDError: a file that is read would be written.
     """
-    from ..engine.locate import model_roots
-    from ..engine.weights import find_models
     from ..evaluation.meter import Meter
     from .basis import engine_basis, scale_basis, weight_files
     from .evaluation_run import EvaluationRun
 
     digests = Digests(args.output / DIGESTS)
     run = EvaluationRun(
-        args.output, args.size, args.seed, Meter(), args.degradations, digests=digests
+        args.output, args.size, args.seed, Meter(), args.degradations, args.degraded_at,
+        digests=digests,
     )
     preset = [args.id_scale_preset] if args.id_scale_preset else []
     read = [*read, *preset, *(path for p in people for path in (p.original, p.reference))]
-    if any(isinstance(method, Configuration) for method in methods):
-        models = find_models(model_roots(args.models))
+    if models is not None:
         read += weight_files(models).values()
         run.engine = engine_basis(args, models, digests)
-    if any(map(needs_musiq, methods)):
-        with suppress(RestorerIDError):  # opening the meter tells it
-            run.scale = scale_basis(args, digests)
+        if any(map(needs_musiq, methods)):
+            with suppress(RestorerIDError):  # opening the meter tells it
+                run.scale = scale_basis(args, models, digests)
     check_not_read(run.files_written(methods, people), read)
     return run
 
@@ -129,13 +144,15 @@ def usable_methods(methods: Sequence[Method], has_musiq: bool) -> list[Method]:
     return [method for method in methods if method not in unusable]
 
 
-def open_restorations(args: argparse.Namespace, people: Sequence[Identity]) -> PhotoRestorer:
+def open_restorations(
+    args: argparse.Namespace, models: Models | None, people: Sequence[Identity]
+) -> PhotoRestorer:
     """The networks, with a reference for each person."""
-    from ..engine.locate import model_roots
-    from ..engine.weights import find_models
-    from ..faces.detect import load_analyzer
-    from .opening import open_restorer
+    from .opening import left_quality, load_faces, open_restorer
 
-    models = find_models(model_roots(args.models))
+    assert models is not None
     references = [person.as_reference() for person in people]
-    return open_restorer(args, models, load_analyzer(models.faces), references)
+    restorer = open_restorer(args, models, load_faces(models), references)
+    if models.left is not None:  # what MUSIQ of the meter is to the full network
+        restorer.quality = left_quality(models, restorer)
+    return restorer

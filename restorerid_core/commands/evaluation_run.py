@@ -13,10 +13,12 @@ from tqdm import tqdm
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import Degradation
 from ..engine.photos import PhotoRestorer
+from ..engine.quality import Musiq, Quality
 from ..errors import RestorerIDError, explain
 from ..evaluation.identities import Identity
 from ..evaluation.meter import METRICS, Meter, Scores
 from ..evaluation.methods import BASELINES, Baseline, Configuration, Method, needs_musiq
+from ..images import prepare
 from ..photo_files import read_basis, read_photo, save
 from ..run_folder import (
     Basis,
@@ -46,6 +48,7 @@ class EvaluationRun:
         seed: of the degradations; that of a person is `seed` plus their number.
         meter: the metrics.
         degradations: names of presets.
+        degraded_at: shorter side at which they act, px; 0 is `size`.
         engine: what pictures by the networks depend on beside photos and method.
         scale: what an adaptive ID-scale depends on.
         metrics: what scores depend on beside the pictures.
@@ -58,6 +61,7 @@ class EvaluationRun:
     seed: int
     meter: Meter
     degradations: Sequence[str]
+    degraded_at: int = 0
     engine: Basis = field(default_factory=dict)
     scale: Basis = field(default_factory=dict)
     metrics: Basis = field(default_factory=dict)
@@ -90,6 +94,8 @@ class EvaluationRun:
             "degradation": digest_of(PRESETS[degradation]), "size": self.size, "seed": self.seed,
             "number": person.number, "original": self.digests.of(person.original),
         }  # fmt: skip
+        if self.degraded_at:
+            found["degraded at"] = self.degraded_at
         if method is INPUT:
             return found
         if isinstance(method, Baseline):
@@ -115,8 +121,9 @@ class EvaluationRun:
         for name, person in self._missing(INPUT, people):
             with self.noted(name, INPUT, person):
                 seed = self.seed + person.number
-                original = person.read_original(self.size)[None]
-                self._save(Degradation(PRESETS[name])(original, seed)[0], name, INPUT, person)
+                original = person.read_original(self.degraded_at or self.size)[None]
+                degraded = Degradation(PRESETS[name])(original, seed)
+                self._save(prepare(degraded, self.size).image[0], name, INPUT, person)
 
     def restore(
         self, methods: Sequence[Method], people: Sequence[Identity],
@@ -225,8 +232,13 @@ def restore(
     run = replace(
         photos,
         identities=known if method.reference else {},
-        musiq=meter.musiq if method.scale is None and method.reference else None,
+        quality=scale_quality(photos, meter) if needs_musiq(method) else None,
         scale=method.scale or 0.0,
         settings=replace(photos.settings, fir=method.fir),
     )
     return run.restore_aligned(image).image
+
+
+def scale_quality(photos: PhotoRestorer, meter: Meter) -> Quality | None:
+    """What an adaptive ID-scale follows: the network's own score, or MUSIQ of the meter."""
+    return photos.quality or (meter.musiq and Musiq(meter.musiq, meter.device))

@@ -18,12 +18,15 @@ from ..engine.locate import Models, folders, model_roots
 from ..engine.models import load_sd15
 from ..engine.networks import Networks
 from ..engine.photos import PhotoRestorer
+from ..engine.quality import IdentityLeft, Musiq
 from ..engine.restorer import Restorer
 from ..engine.settings import Settings
+from ..engine.small import SIDE, load_left, without_clip
 from ..errors import RestorerIDError
 from ..evaluation.meter import Meter, open_meter
 from ..faces.detect import FaceAnalyzer, load_analyzer
-from ..faces.match import BLIND
+from ..faces.dlib_faces import load_dlib
+from ..faces.match import BLIND, LEAVE
 from ..faces.matching import FaceFeatures, embed_people
 from ..faces.packs import find_pack
 from ..faces.paste import PasteSettings
@@ -68,34 +71,59 @@ def open_restorer(
     device = open_device(args.device)
     dtype = DTYPES[choose_dtype(args.dtype, device)]
     rest = torch.device("cpu") if args.low_memory else device
+    log.info("loading the face models and the networks ...")
     musiq = None
-    log.info("loading the face models, the adapter, CLIP and SD-1.5 ...")
-    if args.id_scale is None:
+    if args.id_scale is None and models.left is None:
         places = folders(model_roots(args.models), "musiq")
-        musiq = id_scale.load_musiq(id_scale.musiq_weights(places))
+        musiq = Musiq(id_scale.load_musiq(id_scale.musiq_weights(places)), device)
     known = study(analyzer, read_references(args.reference) if people is None else people)
     networks = Networks.load(models.adapter, dtype, rest)
     identities = identify(known, models, networks, dtype, device)
     text, negative = encode_prompts(models.base, [args.prompt, args.negative], dtype, device)
     base = load_sd15(models.base, dtype, rest)
-    return PhotoRestorer(
+    restorer = Restorer(base, networks, text, negative, device, args.low_memory)
+    opened = PhotoRestorer(
         people=known,
         identities=identities,
-        restorer=Restorer(base, networks, text, negative, device, args.low_memory),
+        restorer=restorer,
         analyzer=analyzer,
         pack=models.faces,
-        musiq=musiq,
+        quality=musiq,
         scale=args.id_scale or 0.0,
-        formula=read_preset(preset) if (preset := args.id_scale_preset) else IDScalePreset(),
-        threshold=args.threshold,
+        formula=formula_of(args, models),
+        threshold=analyzer.same if args.threshold is None else args.threshold,
         unmatched=args.unmatched or BLIND,
         faces_per_run=args.faces_per_run,
+        largest=SIDE if models.is_small and args.large_faces == LEAVE else 0,
         paste=PasteSettings(color=args.color),
         settings=Settings(
             steps=args.steps, guidance=args.guidance, sampler=args.sampler, size=args.size,
             color_fix=args.color_fix, seed=args.seed,
         ),
     )  # fmt: skip
+    if args.id_scale is None and models.left is not None:
+        opened.quality = left_quality(models, opened)
+    return opened
+
+
+def left_quality(models: Models, opened: PhotoRestorer) -> IdentityLeft | None:
+    """The score of networks that have one of their own."""
+    return models.left and IdentityLeft(load_left(models.left), opened.restorer.encode)
+
+
+def load_faces(models: Models) -> FaceAnalyzer:
+    """insightface's face models or, for the small network, dlib's.
+
+    Raises:
+        RestorerIDError: a file or package is missing or damaged.
+    """
+    return load_dlib() if models.is_small else load_analyzer(models.faces)
+
+
+def formula_of(args: argparse.Namespace, models: Models) -> IDScalePreset:
+    """That of --id-scale-preset, else the one that belongs to the weights, else the paper's."""
+    preset = args.id_scale_preset or models.formula
+    return read_preset(preset) if preset else IDScalePreset()
 
 
 def open_meter_of(args: argparse.Namespace, lpips: bool = True) -> Meter:
@@ -171,10 +199,12 @@ def identify(
     people: Mapping[str, Reference], models: Models, networks: Networks, dtype: torch.dtype,
     device: torch.device,
 ) -> dict[str, FaceIdentity]:  # fmt: skip
-    """Everyone's identity; CLIP is loaded for it and freed again."""
+    """Everyone's identity; CLIP, where there is one, is loaded for it and freed again."""
     usable = [person for person in people.values() if person.faces]
     if not usable:
         return {}
+    if models.clip_vision is None:
+        return embed_people(usable, without_clip(networks))
     vision = load_clip_vision(models.clip_vision, dtype, device)
     features = FaceFeatures(
         lambda crops: clip_hidden(vision, crops.movedim(-1, 1)),

@@ -7,33 +7,40 @@ from typing import Any
 from .. import ranges
 from ..degradation.config import PRESETS
 from ..engine.schedulers import SAMPLERS
-from ..engine.settings import COLOR_FIXES, NEGATIVE, PROMPT, Settings
+from ..engine.settings import COLOR_FIXES, FULL, NEGATIVE, PROMPT, SMALL
 from ..faces.match import BLIND
 from ..faces.tone import AUTO
 from .arguments import number
 from .devices import device_name, open_device
 from .references import split_reference
 
+RESTORE = "restore"
+"""What else than `LEAVE` may be done with a large face."""
 DTYPES = ("auto", "fp32", "bf16", "fp16")
+AUTO_NETWORK, FULL_NETWORK, SMALL_NETWORK = NETWORKS = ("auto", "full", "small")
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """How a face is restored, and on what."""
-    usual = Settings()
     add = parser.add_argument
-    add("--steps", type=number(ranges.STEPS), default=usual.steps, help="default: %(default)s")
-    add("--guidance", type=number(ranges.GUIDANCE), default=usual.guidance,
-        help="1 is none; default: %(default)s")
-    add("--sampler", default=usual.sampler, metavar="NAME",
+    add("--network", choices=NETWORKS, default=AUTO_NETWORK,
+        help=f"full: SD-1.5 with RestorerID's weights, which `fetch` brings; small: faces of "
+        f"{SMALL.size} px, which this package brings; default: full where its weights are, else "
+        "small")
+    add("--steps", type=number(ranges.STEPS), help=f"default: {FULL.steps}; small: {SMALL.steps}")
+    add("--guidance", type=number(ranges.GUIDANCE),
+        help=f"1 is none; default: {FULL.guidance:g}; small: {SMALL.guidance:g}")
+    add("--sampler", default=FULL.sampler, metavar="NAME",
         help=f"{', '.join(SAMPLERS)}, or a scheduler class of diffusers; default: %(default)s")
     add("--prompt", default=PROMPT,
         help="of any length, taken literally: (word:1.2) is no weight here; default: %(default)s")
     add("--negative", default=NEGATIVE, help="negative prompt; default: %(default)s")
-    add("--size", type=number(ranges.SIZE), default=usual.size, metavar="PX",
-        help="at which a face is restored; 0 keeps its size; default: %(default)s")
-    add("--color-fix", choices=COLOR_FIXES, default=usual.color_fix,
+    add("--size", type=number(ranges.SIZE), metavar="PX",
+        help=f"at which a face is restored; 0 keeps its size; default: {FULL.size}; small: "
+        f"{SMALL.size}")
+    add("--color-fix", choices=COLOR_FIXES, default=FULL.color_fix,
         help="default: %(default)s")
-    add("--seed", type=number(ranges.SEED), default=usual.seed, help="default: %(default)s")
+    add("--seed", type=number(ranges.SEED), default=FULL.seed, help="default: %(default)s")
     add("--models", action="append", default=[], type=Path, metavar="DIR",
         help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
     add("--device", type=device_name, default="auto",
@@ -50,6 +57,9 @@ def add_people_options(parser: argparse.ArgumentParser, degradations: Sequence[s
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
     add("--degradations", nargs="+", choices=PRESETS, default=list(degradations), metavar="PRESET",
         help=f"of {', '.join(PRESETS)}; default: {' '.join(degradations)}")
+    add("--degraded-at", type=number(ranges.SIZE), default=0, metavar="PX",
+        help="shorter side at which portraits are degraded before they are reduced to --size; "
+        "default: --size")
     add("--limit", type=number(ranges.COUNT), metavar="N", help="only the first N people")
     add("--overwrite", action="store_true",
         help="make again what in OUT is of other photos, settings or weights")
@@ -57,7 +67,7 @@ def add_people_options(parser: argparse.ArgumentParser, degradations: Sequence[s
     # What `restore` asks for, and is given by the people here.
     parser.set_defaults(
         reference=[], id_scale=0.0, id_scale_preset=None, threshold=0.0, unmatched=BLIND,
-        faces_per_run=1, color=AUTO,
+        faces_per_run=1, color=AUTO, large_faces=RESTORE,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from ..faces.match import BLIND, LEAVE
 from ..faces.tone import AUTO, COLORS
 from ..run_folder import Basis, check_not_read, difference, folded, refuse, sha256_of
 from .arguments import number
-from .options import add_engine_options, check_engine_options
+from .options import RESTORE, add_engine_options, check_engine_options
 from .progress import load_torch
 
 log = logging.getLogger(__name__)
@@ -53,14 +53,18 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add("--aligned", action="store_true", help="the photos are nothing but a face each")
     scale = parser.add_mutually_exclusive_group().add_argument
     scale("--id-scale", type=number(ranges.ID_SCALE), metavar="λ",
-          help="fixed; default: by MUSIQ, for each face")
+          help="fixed; default: by the quality of each face")
     scale("--id-scale-preset", type=Path, metavar="FILE",
-          help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's")
-    add("--threshold", type=number(ranges.COSINE), default=0.25,
-        help="cosine for a match; default: %(default)s")
+          help="formula for that, as `calibrate` wrote it; default: the paper's for MUSIQ, or the "
+          "small network's")
+    add("--threshold", type=number(ranges.COSINE),
+        help="cosine for a match; default: that of the face models, 0.25 for insightface's")
     add("--unmatched", choices=(BLIND, LEAVE),
         help="faces that match nobody: restore blind, or leave; default: leave where there are "
         "references, else blind")
+    add("--large-faces", choices=(LEAVE, RESTORE), default=LEAVE,
+        help="faces of more pixels than the small network gives: leave them, or restore them at "
+        "its size; default: %(default)s")
     add("--color", choices=COLORS, default=AUTO,
         help="colours of the faces: restored, those of the photo, or auto, the photo's where it "
         "has one tone as old prints; default: %(default)s")
@@ -78,24 +82,22 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def restore(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     load_torch()
-    from ..engine.locate import model_roots
-    from ..engine.weights import find_models
-    from ..faces.detect import load_analyzer
     from .basis import files_read, restoration_basis
-    from .opening import open_restorer
+    from .network import choose_network
+    from .opening import load_faces, open_restorer
     from .run import restore_all, share
 
     check_engine_options(args)
     args.unmatched = unmatched(args)
     jobs = share(plan(args.photos, args.output), args.device)
-    models = find_models(model_roots(args.models), musiq=args.id_scale is None)
+    models = choose_network(args, musiq=args.id_scale is None)
     read = [*(job.photo for job in jobs), *files_read(args, models)]
     check_not_read(files_written(jobs), read)
     basis = restoration_basis(args, models)
     waiting = to_do(jobs, basis, args.overwrite, args.report)
     if waiting:
         args.output.mkdir(parents=True, exist_ok=True)
-        restorer = open_restorer(args, models, load_analyzer(models.faces))
+        restorer = open_restorer(args, models, load_faces(models))
         restore_all(restorer, waiting, args, basis)
     if args.json:
         print(json.dumps([asdict(job) for job in jobs], default=str, indent=2))

@@ -73,10 +73,10 @@ def write_report(job: Job, photo: Tensor, result: PhotoResult) -> None:
     save(labelled_grid([photo, result.image], ["before", "after"], cell=1024), picture)
     rows = []
     for face in result.faces:
-        numbers = (face.cosine, face.musiq, face.scale)
+        numbers = (face.cosine, face.score, face.scale)
         cells = ["-" if number is None else f"{number:.3g}" for number in numbers]
         rows.append([str(face.number), face.result, *cells])
-    lines = to_markdown(["face", "restored as", "cosine", "MUSIQ", "ID-scale"], rows, 3)
+    lines = to_markdown(["face", "restored as", "cosine", result.scored_by, "ID-scale"], rows, 3)
     write_text(table, f"# {markdown_text(readable(job.photo.name))}\n\n{lines}")
 
 

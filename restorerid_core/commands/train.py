@@ -30,6 +30,7 @@ STAGES = {
     "single": "both at once, the paper's ablation",
     "autoencoder": "a small VAE",
     "unet": "a small UNet on it, as a base for trials",
+    "left": "the network that tells how much of an identity is left, for the ID-scale",
     "latents": "no training: keeps the latents of photos and of degraded copies",
 }
 
@@ -64,23 +65,26 @@ def train(args: argparse.Namespace) -> None:
     from accelerate import PartialState
 
     from ..checkpoint.conversion import SD15_NAME, SLIM_NAME
+    from ..engine.small import LEFT_NAME
     from ..training.checkpoints import Checkpoints
     from ..training.config import PRESETS, TrainingConfig
     from ..training.config_file import plain, read_config
     from ..training.kept import SHARDS, LatentsConfig
+    from ..training.left import LeftConfig
     from ..training.loop import CHECKPOINTS
     from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import AUTOENCODER_NAME
 
     kinds: dict[str, type[Any]] = {
         "autoencoder": AutoencoderConfig, "unet": UNetConfig, "latents": LatentsConfig,
+        "left": LeftConfig,
     }  # fmt: skip
     kind = kinds.get(args.stage, TrainingConfig)  # that of the paper's stages
     config = read_config(args.config, kind, PRESETS.get(args.stage, {}))
     check_sources(config)
     state = PartialState()
     settings = {key: value for key, value in plain(config).items() if key not in FREE}
-    products = (SLIM_NAME, SD15_NAME, AUTOENCODER_NAME, SETTINGS)
+    products = (SLIM_NAME, SD15_NAME, AUTOENCODER_NAME, SETTINGS, LEFT_NAME)
     written = [config.output / name for name in products]
     check_not_read(written, [args.config, *files_of(config).values()])
     with alone(config.output, "train") if state.is_main_process else nullcontext():
@@ -128,13 +132,16 @@ def train_on(stage: str, config: RunConfig | LatentsConfig) -> Path:
         RestorerIDError: as the stages, and as `open_photos`.
     """
     from ..training.config import Stage, TrainingConfig
-    from ..training.kept import LatentsConfig
+    from ..training.kept import KeptLatents, LatentsConfig
+    from ..training.left import LeftConfig, train_left
     from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import train_autoencoder, train_unet
     from ..training.stages import train_stage
 
     if isinstance(config, LatentsConfig):
         return keep_latents(config)
+    if isinstance(config, LeftConfig):
+        return train_left(config, KeptLatents(config.data))
     photos, clip = open_photos(stage, config.data, config)
     if isinstance(config, AutoencoderConfig):
         return train_autoencoder(config, photos)

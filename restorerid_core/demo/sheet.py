@@ -13,35 +13,32 @@ from ..faces.align import photo_from_image
 from ..faces.crop import CROP, CropFace, extract
 from ..faces.detect import DetectedFace
 from ..grid import labelled_grid
-from ..id_scale import musiq_scores
 
 LABELS = ("degraded photo", "its face", "reference", "restored face", "restored photo")
 
 
 def result_sheet(
     restorer: PhotoRestorer, photo: Tensor, reference: Tensor, restored: Tensor,
-    result: Mapping[str, Any], note: str = "",
+    result: Mapping[str, Any],
 ) -> Tensor:  # fmt: skip
     """(3, h, w) in [0, 1], labelled.
 
     Args:
-        restorer: what restored the photo, with the reference's person and MUSIQ.
+        restorer: what restored the photo, with the reference's person and a quality.
         photo, reference, restored: (3, H, W) in [0, 1], each of one face.
         result: the fields of the photo's `FaceResult`.
-        note: stands before figures.
     """
     (person,) = restorer.people.values()
     before = restorer.analyzer.find_all(photo_from_image(photo))[0]
     after = restorer.analyzer.describe(photo_from_image(restored), before)
     faces = [_cut(photo, before), _cut(reference, person.faces[0].face), _cut(restored, after)]
-    earlier, quality = musiq_scores(
-        restorer.musiq, torch.stack([faces[0], faces[2]]), restorer.restorer.device
-    )
+    assert restorer.quality is not None
+    earlier, quality = restorer.quality(torch.stack([faces[0], faces[2]]), (CROP, CROP))
     captions = (
         f"{photo.shape[2]} x {photo.shape[1]} px",
-        f"{note}MUSIQ {earlier:.0f}, cosine {_cosine(before, person.template)}",
+        f"{restorer.quality.name} {earlier:.0f}, cosine {_cosine(before, person.template)}",
         "not used" if result["scale"] is None else f"ID-scale {result['scale']:.2g}",
-        f"{note}MUSIQ {quality:.0f}, cosine {_cosine(after, person.template)}",
+        f"{restorer.quality.name} {quality:.0f}, cosine {_cosine(after, person.template)}",
         result["result"],
     )
     return labelled_grid([photo, *faces, restored], LABELS, captions)

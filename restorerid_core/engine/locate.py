@@ -25,12 +25,27 @@ OWN = Path.home() / ".restorerid" / "models"
 
 @dataclass(frozen=True)
 class Models:
-    """Every file that a restoration needs."""
+    """Every file that a restoration needs.
+
+    Attributes:
+        adapter, base: the networks.
+        clip_vision: None for networks that see no more of a reference than its embedding.
+        faces: insightface's models, or for the small network dlib's.
+        left: network that tells how much of an identity is left; None leaves that to MUSIQ.
+        formula: preset of the ID-scale that belongs to the networks; None is the paper's.
+    """
 
     adapter: Path
     base: Path
-    clip_vision: Path
+    clip_vision: Path | None
     faces: FacePack
+    left: Path | None = None
+    formula: Path | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is the network of `engine.small`."""
+        return self.clip_vision is None
 
 
 def model_roots(given: Sequence[Path] = ()) -> list[Path]:

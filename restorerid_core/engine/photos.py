@@ -4,7 +4,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -24,35 +23,44 @@ from ..faces.reference import Reference
 from ..faces.select import arrange
 from ..id_scale_preset import IDScalePreset
 from ..images import prepare
+from .quality import Quality
 from .restorer import Restorer
 from .settings import Settings
 
 Step = Callable[[int, int], object]
 """Called with the number of steps done and their number."""
 Measured = tuple[float | None, float | None]
-"""MUSIQ's score and λ of a face."""
+"""Score and λ of a face."""
+TOO_LARGE = "left, for it has more pixels than this network gives"
 NOTHING: Measured = (None, None)
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FaceResult:
-    """What happened to one face; `scale` is λ, `cosine` the similarity to the person."""
+    """What happened to one face.
+
+    `scale` is λ, `score` what it follows, `cosine` the similarity to the person.
+    """
 
     number: int
     result: str
     cosine: float | None
-    musiq: float | None
+    score: float | None
     scale: float | None
     box: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoResult:
-    """A restored photo (3, H, W) in [0, 1], and its faces from left to right."""
+    """A restored photo (3, H, W) in [0, 1], and its faces from left to right.
+
+    `scored_by` is the name of their scores.
+    """
 
     image: Tensor
     faces: tuple[FaceResult, ...]
+    scored_by: str = "score"
 
 
 @dataclass
@@ -64,12 +72,14 @@ class PhotoRestorer:
         analyzer, pack: finds faces.
         people: the references by name.
         identities: their identities by name.
-        musiq: the quality model; None uses `scale`.
+        quality: what λ follows; None uses `scale`.
         formula: from its score to λ.
-        scale: λ for every face when there is no `musiq`.
+        scale: λ for every face when there is no `quality`.
         threshold: cosine from which on a face is taken for a person.
         unmatched: `BLIND` or `LEAVE`.
         faces_per_run: largest batch of the sampler.
+        largest: side of a crop in the photo's own pixels above which a face is left as it is, for
+            it would lose detail; 0 restores all.
 
     Raises:
         RestorerIDError: a value is out of range.
@@ -80,12 +90,13 @@ class PhotoRestorer:
     pack: FacePack
     people: Mapping[str, Reference]
     identities: Mapping[str, FaceIdentity]
-    musiq: Any = None
+    quality: Quality | None = None
     formula: IDScalePreset = field(default_factory=IDScalePreset)
     scale: float = 0.35
     threshold: float = 0.25
     unmatched: str = BLIND
     faces_per_run: int = 4
+    largest: float = 0.0
     settings: Settings = field(default_factory=Settings)
     paste: PasteSettings = field(default_factory=PasteSettings)
 
@@ -114,7 +125,10 @@ class PhotoRestorer:
             np.array([face.face.embedding for face in faces]), self._templates, self.threshold,
             [0] * len(faces),
         )  # fmt: skip
-        results = [match.result or self.unmatched for match in matches]
+        results = [
+            LEAVE if self._is_too_large(face) else match.result or self.unmatched
+            for face, match in zip(faces, matches, strict=True)
+        ]
         parts: list[tuple[FaceCrops, Tensor]] = []
         quality: dict[int, Measured] = {}
         todo = list(batches(crops, results, self.identities, self.faces_per_run))
@@ -125,10 +139,18 @@ class PhotoRestorer:
             quality |= {f.number: m for f, m in zip(part.faces, measured, strict=True)}
         image, _ = paste_faces(photo[None], parts, self.paste)
         return PhotoResult(image[0], tuple(
-            FaceResult(f.number, result, m.cosines.get(result), *quality.get(f.number, NOTHING),
+            FaceResult(f.number, TOO_LARGE if self._is_too_large(f) else result,
+                       m.cosines.get(result), *quality.get(f.number, NOTHING),
                        tuple(map(round, f.face.bbox.tolist())))
             for f, m, result in zip(faces, matches, results, strict=True)
-        ))  # fmt: skip
+        ), self._scored_by)  # fmt: skip
+
+    @property
+    def _scored_by(self) -> str:
+        return self.quality.name if self.quality else "score"
+
+    def _is_too_large(self, face: CropFace) -> bool:
+        return 0 < self.largest < CROP / face.scale
 
     def restore_aligned(self, crop: Tensor, step: Step = lambda *_: None) -> PhotoResult:
         """A picture (3, H, W) in [0, 1] that is nothing but a face, as it is.
@@ -136,11 +158,14 @@ class PhotoRestorer:
         The only person of the references is taken for it without a look; of several it is the most
         similar one.
         """
+        height, width = crop.shape[1:]
+        if 0 < self.largest < min(height, width):
+            return PhotoResult(crop, (FaceResult(1, TOO_LARGE, None, None, None, None),))
         name, cosine = self._person_of(crop)
         face = self.identities.get(name)
         restored, measured = self._restore(crop[None], face, step)
         result = FaceResult(1, name, cosine, *measured[0], None)
-        return PhotoResult(restored[0], (result,))
+        return PhotoResult(restored[0], (result,), self._scored_by)
 
     @property
     def _templates(self) -> dict[str, np.ndarray]:
@@ -160,15 +185,14 @@ class PhotoRestorer:
     def _restore(
         self, images: Tensor, face: FaceIdentity | None, step: Step
     ) -> tuple[Tensor, list[Measured]]:
-        """Restored crops, and for each its MUSIQ score and λ; blind ones have neither."""
+        """Restored crops, and for each its score and λ; blind ones have neither."""
         if face is None:
             restored = self.restorer.restore(images, None, [0.0], self.settings, step)
             return restored, [NOTHING] * len(images)
         scales, scores = [self.scale] * len(images), [None] * len(images)
-        if self.musiq is not None:
-            # As in the nodes: the quality of the face at the size at which it is restored.
-            prepared = id_scale.scored_size(prepare(images, self.settings.size).image)
-            scores = id_scale.musiq_scores(self.musiq, prepared, self.restorer.device)
+        if self.quality is not None:
+            prepared = prepare(images, self.settings.size)
+            scores = self.quality(prepared.padded, prepared.size)
             scales = id_scale.adaptive_id_scale(scores, self.formula.alpha, self.formula.beta)
         restored = self.restorer.restore(images, face, scales, self.settings, step)
         return restored, list(zip(scores, scales, strict=True))

@@ -45,3 +45,9 @@ class Settings:
         ranges.STRENGTH.check(self.fir, "fir")
         ranges.check_choice(self.color_fix, COLOR_FIXES, "color_fix")
         ranges.SEED.check(self.seed, "seed")
+
+
+FULL = Settings()
+"""The released code's."""
+SMALL = Settings(steps=25, guidance=1.0, size=128)
+"""Of the network that the package brings; it knows no prompts, so there is nothing to guide by."""

@@ -77,7 +77,14 @@ class FaceAnalyzer:
         recognizer: insightface's ArcFace, or what stands in for it.
         size: (width, height) at which the detector sees a photo.
         name: of the recogniser, for messages.
+
+    Attributes:
+        same: cosine from which on two faces are taken for one person.
+        stranger: below which photos of one person probably show somebody else.
     """
+
+    same = 0.25
+    stranger = 0.15
 
     def __init__(
         self, detector: Detector, recognizer: Recognizer, size: tuple[int, int], name: str
@@ -138,18 +145,26 @@ class FaceAnalyzer:
         """Whose face is at this place of a photo (H, W, 3) uint8 BGR.
 
         Raises:
-            RestorerIDError: the recogniser does not give 512 numbers.
+            RestorerIDError: as `embed`.
         """
         check()
-        crop = align_face(photo, face.landmarks, ARCFACE_FACE)
-        embedding = self.recognizer.get_feat(crop).ravel()
+        embedding = self.embed(photo, face.landmarks)
+        norm = float(np.linalg.norm(embedding))
+        return DetectedFace(face.bbox, face.landmarks, face.score, embedding / norm, norm)
+
+    def embed(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """What the recogniser gives, of its own length, for a face with these landmarks (5, 2).
+
+        Raises:
+            RestorerIDError: the recogniser does not give 512 numbers.
+        """
+        embedding = self.recognizer.get_feat(align_face(photo, landmarks, ARCFACE_FACE)).ravel()
         if embedding.size != EMBEDDING_DIM:
             raise RestorerIDError(
                 f"the face recognition model {self.name} gives {embedding.size} numbers "
                 f"for a face, expected {EMBEDDING_DIM}: use w600k_r50.onnx of buffalo_l."
             )
-        norm = float(np.linalg.norm(embedding))
-        return DetectedFace(face.bbox, face.landmarks, face.score, embedding / norm, norm)
+        return embedding
 
     def _detect(self, view: View, check: Check) -> list[Detection]:
         """What is seen on a view, except for faces that its edges cut."""

@@ -55,9 +55,9 @@ class LatentsConfig:
     size: int = 512
     """Side of the photos, px; a multiple of 64 from 128 on."""
     copies: int = 6
-    """Degraded copies of each photo; every other one is mirrored."""
+    """Degraded copies of each photo."""
     degradations: tuple[str, ...] = ("released",)
-    """Presets of the copies in turn."""
+    """Presets of the copies in turn; every other round of them is mirrored."""
     degraded_at: int = 0
     """Side at which photos are degraded before they are reduced to `size`; 0 is `size`."""
     embeddings: bool = False
@@ -66,6 +66,11 @@ class LatentsConfig:
     """Altered copies of each photo that are embedded, for people with a single photo."""
     seed: int = 0
     """Of degradation and alteration."""
+
+    @property
+    def mirrored(self) -> list[bool]:
+        """Which of the copies are."""
+        return [copy // len(self.degradations) % 2 == 1 for copy in range(self.copies)]
 
     def __post_init__(self) -> None:
         check_ranges(self, {
@@ -107,7 +112,8 @@ class Keeper:
                 bar.update(len(part))
         people = [face.person for face in faces]
         with replacing(c.output / INDEX) as temporary:
-            temporary.write_text(json.dumps({"people": people, "per_shard": PER_SHARD}))
+            index = {"people": people, "per_shard": PER_SHARD, "mirrored": c.mirrored}
+            temporary.write_text(json.dumps(index))
 
     @torch.no_grad()
     def shard(self, numbers: Sequence[int]) -> dict[str, Tensor]:
@@ -120,7 +126,7 @@ class Keeper:
         photo = self.faces.picture(self.faces.faces[number])[None]
         good = self._at_size(photo)
         copies = self._at_size(torch.cat([self._copy(photo, number, k) for k in range(c.copies)]))
-        mirrored = (torch.arange(c.copies) % 2 == 1)[:, None, None, None]
+        mirrored = torch.tensor(c.mirrored)[:, None, None, None]
         as_good = torch.where(mirrored, copies.flip(-1), copies)
         pictures = torch.cat([good, good.flip(-1), as_good])
         latents = vae.encode(self.autoencoder, pictures).half().cpu()
@@ -180,6 +186,7 @@ class KeptLatents:
     Attributes:
         root: the folder.
         people: whose face each is; None where nobody knows.
+        mirrored: which of the degraded copies are.
 
     Raises:
         RestorerIDError: there is none.
@@ -187,6 +194,7 @@ class KeptLatents:
 
     root: Path
     people: list[str | None] = field(init=False)
+    mirrored: list[bool] = field(init=False)
     _per_shard: int = field(init=False)
     _shards: dict[int, Any] = field(init=False, default_factory=dict)
 
@@ -194,6 +202,7 @@ class KeptLatents:
         try:
             index = json.loads((self.root / INDEX).read_text(encoding="utf-8"))
             self.people, self._per_shard = list(index["people"]), int(index["per_shard"])
+            self.mirrored = list(index["mirrored"])
             if not self.people or self._per_shard < 1:
                 raise ValueError("it is empty")
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -232,8 +241,8 @@ class KeptStream(Dataset[dict[str, Tensor]]):
     """Sample n of a run on kept latents; all that is drawn depends on n and the seed alone.
 
     A sample is "target" and "lq" (C, h, w), "noise", "timestep", "chance" (2,) and, with faces,
-    "embedding" (D,) of another photo of the person, or of an altered copy where there is none, and
-    "own" (D,) of the photo itself.
+    "embedding" (D,) of another photo of the person, or of an altered copy where there is none,
+    "own" (D,) of the photo itself, and "left", the cosine of the degraded photo's to that.
 
     Args:
         kept: the latents.
@@ -260,7 +269,7 @@ class KeptStream(Dataset[dict[str, Tensor]]):
         face = self._draws.item(number)
         generator = np.random.default_rng((self._seed, number))
         copy = int(generator.integers(self._copies))
-        target = self._kept.read("good", face, copy % 2)  # mirrored as the copy is
+        target = self._kept.read("good", face, int(self._kept.mirrored[copy]))
         noise = generator.standard_normal(tuple(target.shape), dtype=np.float32)
         sample = {
             "target": target,
@@ -277,6 +286,7 @@ class KeptStream(Dataset[dict[str, Tensor]]):
                 reference, row = face, 1 + int(generator.integers(self._embeddings - 1))
             sample["embedding"] = F.normalize(self._kept.read("embedding", reference, row), dim=0)
             sample["own"] = F.normalize(self._kept.read("embedding", face, 0), dim=0)
+            sample["left"] = self._kept.read("left", face, copy)
         return sample
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from ..checkpoint.conversion import SD15_NAME
 from ..checkpoint.tensors import open_tensors
 from ..config import UNET
-from ..demo.sd15_shapes import VAE, unet_shapes
 from ..engine.models import SD15, from_original
 from ..engine.original_names import OriginalNames
+from ..engine.sd15_shapes import VAE, unet_shapes
 from ..engine.sizes import stated, unet_config, vae_config
 from ..errors import RestorerIDError
 from ..run_folder import replacing

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from ..checkpoint.conversion import SD15_NAME
 from ..checkpoint.tensors import open_tensors
-from ..demo.networks import TEXT
-from ..demo.sd15_shapes import VAE, clip_shapes, unet_shapes, vae_shapes
 from ..engine import vae
 from ..engine.models import from_original
 from ..engine.original_names import OriginalNames
 from ..engine.sampling import sample_with
 from ..engine.schedulers import make_scheduler
+from ..engine.sd15_shapes import VAE, clip_shapes, unet_shapes, vae_shapes
 from ..engine.sizes import unet_config, vae_config
 from ..errors import RestorerIDError
 from ..evaluation.lpips import load_lpips, lpips_weights
@@ -37,6 +36,9 @@ from .stream import Stream
 
 AUTOENCODER_NAME = "autoencoder.safetensors"
 TEXT_WIDTH = 768
+TEXT = {
+    "token_embedding.weight": (49408, TEXT_WIDTH), "position_embedding.weight": (77, TEXT_WIDTH),
+}  # fmt: skip
 NORMALISED_BY = 64
 """Photos whose latents are measured."""
 BLOCKS = 1

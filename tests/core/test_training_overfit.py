@@ -11,9 +11,9 @@ from training_scenes import CLIP_DIM, BlockVAE, tiny_config
 
 from restorerid_core.degradation.config import PRESETS
 from restorerid_core.degradation.pipeline import Degradation
-from restorerid_core.demo.sd15_shapes import unet_shapes
 from restorerid_core.engine import vae
 from restorerid_core.engine.original_names import OriginalNames
+from restorerid_core.engine.sd15_shapes import unet_shapes
 from restorerid_core.engine.sizes import unet_config
 from restorerid_core.evaluation.pixels import psnr
 from restorerid_core.training.averages import averaged

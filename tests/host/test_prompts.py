@@ -7,8 +7,8 @@ import torch
 from helpers import relative_error, seeded_state_dict
 from safetensors.torch import save_file
 
-from restorerid_core.demo.sd15_shapes import clip_shapes
 from restorerid_core.engine.clip import END, TEXT_PREFIX, encode_prompts, tokenizer
+from restorerid_core.engine.sd15_shapes import clip_shapes
 from restorerid_core.engine.sizes import text_config
 
 EMBEDDINGS = {"token_embedding.weight": (49408, 128), "position_embedding.weight": (77, 128)}

@@ -1,0 +1,47 @@
+"""Which network restores: the full one where its weights are, else the small one."""
+from __future__ import annotations
+
+import argparse
+import logging
+
+from ..engine.locate import Models, model_roots
+from ..engine.settings import FULL, SMALL, Settings
+from ..engine.weights import find_models
+from ..errors import RestorerIDError
+from .options import FULL_NETWORK, SMALL_NETWORK
+
+log = logging.getLogger(__name__)
+
+
+def choose_network(args: argparse.Namespace, musiq: bool) -> Models:
+    """The files of --network; options that were not given get its defaults.
+
+    Args:
+        musiq: whether the full network would need MUSIQ.
+    Raises:
+        RestorerIDError: files are missing.
+    """
+    from ..engine.small import SIDE, small_models
+
+    models = None
+    if args.network != SMALL_NETWORK:
+        try:
+            models = find_models(model_roots(args.models), musiq)
+        except RestorerIDError as error:
+            if args.network == FULL_NETWORK:
+                raise
+            log.warning(
+                "the small network (faces of %d px) restores, for the full one is not all here: %s",
+                SIDE, error,
+            )  # fmt: skip
+    models = models or small_models()
+    fill_in(args, SMALL if models.is_small else FULL)
+    return models
+
+
+def fill_in(args: argparse.Namespace, usual: Settings = FULL) -> None:
+    """Gives options that were not given the values of `usual`."""
+    for name in ("steps", "guidance", "size"):
+        if getattr(args, name) is None:
+            setattr(args, name, getattr(usual, name))
+

@@ -1,0 +1,65 @@
+"""The small network that the package brings: faces of 128 px, no CLIP, no MUSIQ, no downloads."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..checkpoint.conversion import SD15_NAME, SLIM_NAME
+from ..checkpoint.tensors import open_tensors
+from ..errors import RestorerIDError
+from ..faces.dlib_faces import dlib_pack
+from ..faces.matching import FaceFeatures
+from ..network.identity_left import IdentityLeftNetwork
+from .locate import Models
+from .networks import Networks
+
+FOLDER = Path(__file__).parents[1] / "small"
+"""Its files and its model card."""
+LEFT_NAME, FORMULA_NAME = "identity_left.safetensors", "id-scale.json"
+SIDE = 128
+"""Pixels of its faces."""
+
+
+def small_models() -> Models:
+    """Its files, and dlib's face models.
+
+    Raises:
+        RestorerIDError: one is missing, or a package of dlib's.
+    """
+    paths = [FOLDER / name for name in (SLIM_NAME, SD15_NAME, LEFT_NAME, FORMULA_NAME)]
+    lacking = [path.name for path in paths if not path.is_file()]
+    if lacking:
+        raise RestorerIDError(
+            f"the small network lacks {', '.join(lacking)} in '{FOLDER}'; expected the files that "
+            "the project brings: install it again."
+        )
+    adapter, base, left, formula = paths
+    return Models(adapter, base, None, dlib_pack(), left, formula)
+
+
+def load_left(path: Path) -> IdentityLeftNetwork:
+    """The network that tells how much of an identity is left, in float32 on the CPU.
+
+    Raises:
+        RestorerIDError: the file is missing or another network's.
+    """
+    tensors = open_tensors(path).tensors
+    try:
+        network = IdentityLeftNetwork(tensors["features.0.weight"].shape[1])
+        network.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise RestorerIDError(
+            f"'{path.name}' is not the network that tells how much of an identity is left; "
+            "expected the file that `train left` writes: choose it, or install the project again."
+        ) from error
+    return network.eval().requires_grad_(False)
+
+
+def without_clip(networks: Networks) -> FaceFeatures:
+    """Face features where one constant token stands for CLIP's, as in training on kept latents."""
+    width = networks.adapter.config.clip_dim
+    return FaceFeatures(
+        lambda crops: torch.zeros(len(crops), 1, width), lambda: torch.zeros(1, 1, width),
+        networks.project,
+    )  # fmt: skip

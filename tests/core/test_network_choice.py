@@ -1,0 +1,84 @@
+"""Which network a command takes, what it says of it, and which options it fills in."""
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restorerid_core.commands import network
+from restorerid_core.commands.network import choose_network
+from restorerid_core.engine import small
+from restorerid_core.engine.locate import Models
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.faces.packs import FacePack
+
+PACK = FacePack(Path("d"), Path("r"))
+FULL = Models(Path("a"), Path("b"), Path("c"), PACK)
+SMALL = Models(Path("a"), Path("b"), None, PACK)
+
+
+@pytest.fixture(autouse=True)
+def the_small_network_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small, "small_models", lambda: SMALL)
+
+
+def has_full(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    def find(*_: Any) -> Models:
+        if there:
+            return FULL
+        raise RestorerIDError("missing: restorerid.safetensors")
+
+    monkeypatch.setattr(network, "find_models", find)
+
+
+def options(name: str, **given: Any) -> argparse.Namespace:
+    usual: dict[str, Any] = dict.fromkeys(("steps", "guidance", "size"))
+    return argparse.Namespace(network=name, models=[], **usual | given)
+
+
+@pytest.mark.parametrize(
+    ("name", "full", "expected"),
+    [("auto", True, FULL), ("auto", False, SMALL), ("small", True, SMALL), ("full", True, FULL)],
+)
+def test_the_network_and_its_options(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, full: bool,
+    expected: Models,
+) -> None:  # fmt: skip
+    has_full(monkeypatch, full)
+    args = options(name, steps=7)
+    assert choose_network(args, musiq=True) is expected
+    usual = {FULL: (7, 4.0, 512), SMALL: (7, 1.0, 128)}
+    assert (args.steps, args.guidance, args.size) == usual[expected]
+    fallen_back = [record.getMessage() for record in caplog.records]
+    assert len(fallen_back) == (name == "auto" and not full)
+    assert all("the small network (faces of 128 px) restores" in text for text in fallen_back)
+    assert all("missing: restorerid.safetensors" in text for text in fallen_back)
+
+
+def test_the_full_network_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    has_full(monkeypatch, False)
+    with pytest.raises(RestorerIDError, match=r"missing: restorerid\.safetensors"):
+        choose_network(options("full"), musiq=True)
+
+
+def test_files_of_the_small_network_that_are_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(small, "FOLDER", tmp_path)
+    with pytest.raises(RestorerIDError, match=r"lacks restorerid\.safetensors, .* install"):
+        small.small_models()
+
+
+@pytest.mark.parametrize("content", ["another network", "no safetensors"])
+def test_another_file_in_its_place(tmp_path: Path, content: str) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    path = tmp_path / small.LEFT_NAME
+    if content == "another network":
+        save_file({"features.0.weight": torch.zeros(4, 4, 3, 3)}, path)
+    else:
+        path.write_bytes(b"0" * 100)
+    with pytest.raises(RestorerIDError, match=r"identity_left\.safetensors"):
+        small.load_left(path)
