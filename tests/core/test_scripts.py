@@ -218,10 +218,14 @@ def test_without_photos_the_demonstration_runs(restore: Command, fetch: int):
 
 
 @pytest.mark.parametrize("fetch", [1, 3])
-def test_photos_without_weights_end_with_the_reason(restore: Command, fetch: int):
+def test_without_the_full_weights_the_small_network_restores(restore: Command, fetch: int):
     done = restore("a.jpg", "-o", "out", fetch=fetch)
-    assert done.stdout.splitlines() == ["fetch"]  # no demonstration hides what matters
-    assert done.returncode == 1
+    assert done.stdout.splitlines() == ["fetch", "restore a.jpg -o out"]  # which says so
+    assert done.returncode == 0
+    done = restore("a.jpg", "-o", "out", "--network=small", fetch=fetch)
+    assert done.stdout.splitlines() == ["restore a.jpg -o out --network=small"]
+    done = restore("a.jpg", "-o", "out", "--network", "full", fetch=fetch)
+    assert done.stdout.splitlines() == ["fetch"] and done.returncode == 1
     assert done.stderr.count("\n") == 1 and "your photos were not touched" in done.stderr
 
 
