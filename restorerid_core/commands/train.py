@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from ..training.data import AlignedFaces, PreparedFaces
     from ..training.kept import LatentsConfig
+    from ..training.publish import SmallConfig
     from ..training.run_config import RunConfig
+
+    Config = RunConfig | LatentsConfig | SmallConfig
 
 FREE = (
     "iterations", "accumulation", "gradient_checkpointing", "workers", "log_every", "save_every",
@@ -31,12 +34,14 @@ STAGES = {
     "autoencoder": "a small VAE",
     "unet": "a small UNet on it, as a base for trials",
     "left": "the network that tells how much of an identity is left, for the ID-scale",
+    "small": "no training: the files of a small network in half precision, as they are shipped",
     "latents": "no training: keeps the latents of photos and of degraded copies",
 }
 
 SOURCES = {
     "base": "a checkpoint of SD 1.5, such as restorerid_sd15.safetensors, which `fetch` brings",
     "start": "an adapter, such as stage 1's restorerid.safetensors",
+    "left": "the file that `train left` wrote",
     "ip_adapter": "ip-adapter-faceid-plus_sd15.bin of IP-Adapter",
     "autoencoder": "the file that `train autoencoder` wrote",
 }
@@ -72,12 +77,13 @@ def train(args: argparse.Namespace) -> None:
     from ..training.kept import SHARDS, LatentsConfig
     from ..training.left import LeftConfig
     from ..training.loop import CHECKPOINTS
+    from ..training.publish import SmallConfig
     from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import AUTOENCODER_NAME
 
     kinds: dict[str, type[Any]] = {
         "autoencoder": AutoencoderConfig, "unet": UNetConfig, "latents": LatentsConfig,
-        "left": LeftConfig,
+        "left": LeftConfig, "small": SmallConfig,
     }  # fmt: skip
     kind = kinds.get(args.stage, TrainingConfig)  # that of the paper's stages
     config = read_config(args.config, kind, PRESETS.get(args.stage, {}))
@@ -97,7 +103,7 @@ def train(args: argparse.Namespace) -> None:
         print(path)
 
 
-def check_sources(config: RunConfig | LatentsConfig) -> None:
+def check_sources(config: Config) -> None:
     """Raises RestorerIDError where a file that the run starts from is not there."""
     for name, wanted in SOURCES.items():
         path = getattr(config, name, None)
@@ -108,24 +114,26 @@ def check_sources(config: RunConfig | LatentsConfig) -> None:
             )
 
 
-def files_of(config: RunConfig | LatentsConfig) -> dict[str, Path]:
+def files_of(config: Config) -> dict[str, Path]:
     """The files that a run reads, by their settings."""
     from ..training import kept
     from ..training.data.faces import INDEX
 
     paths = {name: value for name, value in vars(config).items() if isinstance(value, Path)}
     files = {name: path for name, path in paths.items() if path.is_file()}
-    index = kept.INDEX if (config.data / kept.INDEX).is_file() else INDEX
-    return {**files, "data": config.data / index}
+    data = getattr(config, "data", None)
+    if data is None:
+        return files
+    return {**files, "data": data / (kept.INDEX if (data / kept.INDEX).is_file() else INDEX)}
 
 
-def contents(config: RunConfig | LatentsConfig) -> dict[str, str | None]:
+def contents(config: Config) -> dict[str, str | None]:
     """The content of these files, for a run does not go on with others under the same names."""
     digests = Digests(config.output / DIGESTS)
     return {f"content of {name}": digests.of(path) for name, path in files_of(config).items()}
 
 
-def train_on(stage: str, config: RunConfig | LatentsConfig) -> Path:
+def train_on(stage: str, config: Config) -> Path:
     """Trains a stage on its prepared photos; returns the product's file.
 
     Raises:
@@ -134,12 +142,15 @@ def train_on(stage: str, config: RunConfig | LatentsConfig) -> Path:
     from ..training.config import Stage, TrainingConfig
     from ..training.kept import KeptLatents, LatentsConfig
     from ..training.left import LeftConfig, train_left
+    from ..training.publish import SmallConfig, publish
     from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import train_autoencoder, train_unet
     from ..training.stages import train_stage
 
     if isinstance(config, LatentsConfig):
         return keep_latents(config)
+    if isinstance(config, SmallConfig):
+        return publish(config)
     if isinstance(config, LeftConfig):
         return train_left(config, KeptLatents(config.data))
     photos, clip = open_photos(stage, config.data, config)

@@ -12,6 +12,7 @@ from torch import Tensor
 from training_scenes import BlockVAE, tiny_config
 
 from restorerid_core.__main__ import main
+from restorerid_core.checkpoint.tensors import open_tensors
 from restorerid_core.demo.picture import portrait
 from restorerid_core.engine import small
 from restorerid_core.errors import RestorerIDError
@@ -162,6 +163,8 @@ def test_a_small_network_from_nothing(
         "identity": {**stage, "start": str(adapter), "identity_weight": 0.1, "identity_rate": 3},
         "fir": {**stage, "start": str(tmp_path / "identity" / adapter.name)},
         "left": usual,
+        "small": {"base": str(base), "start": str(tmp_path / "fir" / adapter.name),
+                  "left": str(tmp_path / "left" / small.LEFT_NAME)},
     }  # fmt: skip
     for name, settings in runs.items():
         path = tmp_path / f"{name}.json"
@@ -174,9 +177,10 @@ def test_a_small_network_from_nothing(
     assert sd15.unet.config.norm_num_groups == 8
     (text,) = encode_prompts(base, ["any"], torch.float32, torch.device("cpu"))
     assert text.shape == (1, 1, 64) and not text.any()
-    (tmp_path / "small").mkdir()
-    for file in (base, tmp_path / "fir" / adapter.name, tmp_path / "left" / small.LEFT_NAME):
-        file.rename(tmp_path / "small" / file.name)
+    for name in (base.name, adapter.name, small.LEFT_NAME):
+        file = open_tensors(tmp_path / "small" / name)
+        assert {tensor.dtype for tensor in file.tensors.values()} == {torch.float16}
+        assert not any(str(tmp_path) in text for text in file.metadata.values())
     formula = {"format": "restorerid-id-scale", "alpha": 80, "beta": 10}
     (tmp_path / "small" / small.FORMULA_NAME).write_text(json.dumps(formula))
     monkeypatch.setattr(small, "FOLDER", tmp_path / "small")
