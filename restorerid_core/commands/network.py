@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def choose_network(args: argparse.Namespace, musiq: bool) -> Models:
-    """The files of --network; options that were not given get its defaults.
+    """The files of --network; options that were not given get its defaults, and --network its name.
 
     Args:
         musiq: whether the full network would need MUSIQ.
@@ -36,6 +36,7 @@ def choose_network(args: argparse.Namespace, musiq: bool) -> Models:
             )  # fmt: skip
     models = models or small_models()
     fill_in(args, SMALL if models.is_small else FULL)
+    args.network = SMALL_NETWORK if models.is_small else FULL_NETWORK
     return models
 
 

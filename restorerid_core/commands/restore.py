@@ -26,10 +26,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Job:
-    """One photo: where it goes, and what became of it."""
+    """One photo: where it goes, by which of `NETWORKS`, and what became of it."""
 
     photo: Path
     output: Path
+    network: str | None = None
     status: str = "to do"
     error: str | None = None
     faces: tuple[dict[str, Any], ...] = ()
@@ -94,6 +95,8 @@ def restore(args: argparse.Namespace) -> int:
     read = [*(job.photo for job in jobs), *files_read(args, models)]
     check_not_read(files_written(jobs), read)
     basis = restoration_basis(args, models)
+    for job in jobs:
+        job.network = args.network
     waiting = to_do(jobs, basis, args.overwrite, args.report)
     if waiting:
         args.output.mkdir(parents=True, exist_ok=True)

@@ -77,7 +77,8 @@ def write_report(job: Job, photo: Tensor, result: PhotoResult) -> None:
         cells = ["-" if number is None else f"{number:.3g}" for number in numbers]
         rows.append([str(face.number), face.result, *cells])
     lines = to_markdown(["face", "restored as", "cosine", result.scored_by, "ID-scale"], rows, 3)
-    write_text(table, f"# {markdown_text(readable(job.photo.name))}\n\n{lines}")
+    by = f"Restored by the {job.network} network.\n\n" if job.network else ""
+    write_text(table, f"# {markdown_text(readable(job.photo.name))}\n\n{by}{lines}")
 
 
 def _advance(bar: tqdm[Any], done: int, total: int) -> None:

@@ -49,6 +49,7 @@ def test_the_network_and_its_options(
     assert choose_network(args, musiq=True) is expected
     usual = {FULL: (7, 4.0, 512), SMALL: (7, 1.0, 128)}
     assert (args.steps, args.guidance, args.size) == usual[expected]
+    assert args.network == ("full" if expected is FULL else "small")
     fallen_back = [record.getMessage() for record in caplog.records]
     assert len(fallen_back) == (name == "auto" and not full)
     assert all("the small network (faces of 128 px) restores" in text for text in fallen_back)
