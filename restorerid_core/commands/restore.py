@@ -129,9 +129,11 @@ def to_do(
     for job in jobs:
         if not job.output.exists():
             continue
-        if changed := difference(read_basis(job.output), photo_basis(job, basis)):
+        now = photo_basis(job, basis)
+        picture, table = report_files(job)
+        if changed := difference(read_basis(job.output), now):
             stale[job.output] = changed
-        elif not with_report or report_files(job)[-1].exists():
+        elif not with_report or (table.exists() and not difference(read_basis(picture), now)):
             job.status = "done before"
     if not overwrite and stale:
         refuse(jobs[0].output.parent, stale)
@@ -142,7 +144,8 @@ def photo_basis(job: Job, basis: Basis) -> Basis:
     """`basis`, and the photo as it is now."""
     photo = None
     with suppress(OSError):  # reading it tells more
-        photo = sha256_of(job.photo)
+        if job.photo.is_file():  # a pipe would be waited for without end
+            photo = sha256_of(job.photo)
     return {**basis, "photo": photo}
 
 
@@ -200,8 +203,8 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
     for name in names:
         if twice[folded(name)] > 1:
             raise RestorerIDError(
-                f"two photos are called '{name}' and would overwrite each other's result; take "
-                "their folders one by one, into different outputs."
+                f"two photos are called '{name}' and would overwrite each other's result; rename "
+                "one of them, or take their folders one by one, into different outputs."
             )
     kept = [f.name for f, name in zip(files, names, strict=True) if name != f.stem]
     if kept:

@@ -54,7 +54,7 @@ def restore_all(
                 result = work(photo, partial(_advance, bar))
                 # The report comes first: a photo is done when its result is there.
                 if args.report:
-                    write_report(job, photo, result)
+                    write_report(job, photo, result, made_of)
                 elif job.output.exists():
                     for path in report_files(job):  # they were this result's
                         path.unlink(missing_ok=True)
@@ -66,11 +66,14 @@ def restore_all(
             free_memory()
 
 
-def write_report(job: Job, photo: Tensor, result: PhotoResult) -> None:
+def write_report(
+    job: Job, photo: Tensor, result: PhotoResult, basis: Basis | None = None
+) -> None:
     """A picture before/after, and a table of the faces, under OUT/report."""
     picture, table = report_files(job)
     picture.parent.mkdir(exist_ok=True)
-    save(labelled_grid([photo, result.image], ["before", "after"], cell=1024), picture)
+    grid = labelled_grid([photo, result.image], ["before", "after"], cell=1024)
+    save(grid, picture, basis)
     rows = []
     for face in result.faces:
         numbers = (face.cosine, face.score, face.scale)

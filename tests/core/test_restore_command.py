@@ -353,10 +353,10 @@ def test_a_report_belongs_to_its_result(
     out, table = tmp_path / "out", tmp_path / "out/report/a.md"
     out.mkdir()
 
-    def stop(image: Tensor, path: Path, basis: object = None) -> None:
+    def stop(image: Tensor, path: Path, basis: Any = None) -> None:
         if path == out / "a.png":  # killed between report and picture, in whichever order
             raise KeyboardInterrupt
-        save(image, path)
+        save(image, path, basis)
 
     monkeypatch.setattr("restorerid_core.commands.run.save", stop)
     with pytest.raises(KeyboardInterrupt):
@@ -368,6 +368,31 @@ def test_a_report_belongs_to_its_result(
     assert "| 1 | blind |" in table.read_text()
     assert run(three / "a.png", out, {"steps": 20}, "--overwrite") == ["a.png"]
     assert not table.exists()  # it was the earlier result's
+
+
+def test_a_report_of_other_settings_is_made_again(three: Path, tmp_path: Path):
+    """It is left behind where its picture alone was deleted."""
+    out = tmp_path / "out"
+    out.mkdir()
+    assert run(three / "a.png", out, {"steps": 50}, "--report") == ["a.png"]
+    (out / "a.png").unlink()
+    assert run(three / "a.png", out, {"steps": 20}) == ["a.png"]
+    assert run(three / "a.png", out, {"steps": 20}, "--report") == ["a.png"]
+    assert run(three / "a.png", out, {"steps": 20}, "--report") == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_among_the_photos_is_not_waited_for(
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pipe = three / "a0.png"
+    os.mkfifo(pipe)
+
+    def read(path: Path) -> str:
+        raise AssertionError(f"{path} is read, which never ends")
+
+    monkeypatch.setattr("restorerid_core.commands.restore.sha256_of", read)
+    assert photo_basis(Job(pipe, tmp_path / "a0.png"), {}) == {"photo": None}
 
 
 def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
