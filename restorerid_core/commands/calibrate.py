@@ -41,6 +41,7 @@ def calibrate(args: argparse.Namespace) -> int:
 
     scales = even_scales(args.scales)
     check_engine_options(args)
+    args.degradations = list(dict.fromkeys(args.degradations))
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import ranges
 from ..errors import RestorerIDError
-from ..evaluation.methods import METHODS, Configuration, Method, needs_musiq, parse_method
+from ..evaluation.methods import METHODS, Configuration, Method, needs_musiq, parse_methods
 from ..run_folder import DIGESTS, Digests, check_not_read
 from .arguments import number
 from .options import add_people_options, check_engine_options
@@ -64,7 +64,8 @@ def evaluate(args: argparse.Namespace) -> int:
     from .opening import open_meter_of
     from .run import share
 
-    methods = [parse_method(text) for text in args.methods]
+    methods = parse_methods(args.methods)
+    args.degradations = list(dict.fromkeys(args.degradations))
     check_engine_options(args)
     for table in args.beside:
         read_csv(table)

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
 from ..ranges import ID_SCALE, STRENGTH
+from ..run_folder import folded
 
 if TYPE_CHECKING:  # the names of the methods are needed for `--help`, which shall be quick
     from torch import Tensor
@@ -96,7 +97,8 @@ def parse_method(text: str) -> Method:
     options = {key: value for key, _, value in parts}
     patterns = {"scale": f"{number}|musiq", "fir": number}
     valid = all(re.fullmatch(patterns.get(key, "-"), value) for key, value in options.items())
-    if not (options and valid and re.fullmatch(r"[\w-]+", name) and name not in METHODS):
+    valid = valid and len(parts) == len(options)  # nothing twice
+    if not (options and valid and re.fullmatch(r"[\w-]+", name) and folded(name) not in METHODS):
         raise RestorerIDError(
             f"`methods` holds '{text}'; expected {', '.join(METHODS)}, or a configuration under "
             "another name with an ID-scale and a FIR strength, such as mine:scale=0.4,fir=0.5."
@@ -106,3 +108,21 @@ def parse_method(text: str) -> Method:
         name, name, fir=STRENGTH.read(options.get("fir", "1"), f"fir of {name}"),
         scale=None if scale == "musiq" else ID_SCALE.read(scale, f"scale of {name}"),
     )  # fmt: skip
+
+
+def parse_methods(texts: Sequence[str]) -> list[Method]:
+    """Each as by `parse_method`; what is given twice counts once.
+
+    Raises:
+        RestorerIDError: as `parse_method`, or two are of one name, under which pictures are kept.
+    """
+    found: dict[str, Method] = {}
+    for text in texts:
+        method = parse_method(text)
+        other = found.setdefault(folded(method.name), method)
+        if other != method:
+            raise RestorerIDError(
+                f"`methods` holds '{other.name}' and '{method.name}' with different settings; "
+                "expected a name of its own for each, whatever its case: rename one of them."
+            )
+    return list(found.values())

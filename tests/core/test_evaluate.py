@@ -27,6 +27,7 @@ from restorerid_core.evaluation.methods import (
     METHODS,
     Configuration,
     parse_method,
+    parse_methods,
     sharpen,
     smooth,
 )
@@ -85,11 +86,20 @@ def test_methods_of_ones_own():
 
 @pytest.mark.parametrize(
     "text", ["other", "mine:", "mine:scale=-1", "mine:scale=a", "mine:colour=1", "id:scale=1",
-             "../x:scale=1", "mine:scale"]
+             "../x:scale=1", "mine:scale",
+             "mine:scale=1,scale=2", "Input:scale=1"]
 )  # fmt: skip
 def test_another_method_is_refused(text: str):
     with pytest.raises(RestorerIDError, match=r"`methods` holds '.*'; expected input, bicubic"):
         parse_method(text)
+
+
+def test_a_name_stands_for_one_method():
+    """Pictures are kept by it: the second of two would be shown as the first, too."""
+    assert [m.name for m in parse_methods(["base", "mine:fir=0", "base"])] == ["base", "mine"]
+    for other in ("mine:fir=1", "MINE:fir=0"):
+        with pytest.raises(RestorerIDError, match=r"'mine' and '(mine|MINE)' with diff"):
+            parse_methods(["mine:fir=0", other])
 
 
 def test_table_3_adds_one_part_at_a_time():
