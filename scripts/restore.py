@@ -9,25 +9,45 @@ a package brings. Where the weights of the full network cannot be had, the small
 import argparse
 import os
 import sys
+from pathlib import Path
 
-from environment import ROOT, environment, main, run
+from environment import ROOT, SetupError, environment, main, run
 
 REQUIREMENTS = (ROOT / "scripts" / "requirements.txt", ROOT / "requirements.txt")
 INTERRUPTED = 130
+
+
+def check(arguments: list[str]) -> argparse.Namespace:
+    """What the arguments say; what is wrong or asks for help ends the script.
+
+    That is told at once, not after gigabytes of packages and weights.
+    """
+    sys.path.insert(0, str(ROOT))
+    from restorerid_core.commands.arguments import Parser
+    from restorerid_core.commands.references import split_reference
+    from restorerid_core.commands.restore import add_restore, check_places
+    from restorerid_core.errors import RestorerIDError
+
+    commands = Parser().add_subparsers()
+    add_restore(commands)
+    parser = commands.choices["restore"]
+    parser.prog = Path(sys.argv[0]).name
+    args = parser.parse_args(arguments)
+    try:
+        check_places(args.photos, args.output)
+        for reference in args.reference:
+            split_reference(reference)
+    except RestorerIDError as error:
+        raise SetupError(str(error)) from error
+    return args
 
 
 def restore(arguments: list[str]) -> int:
     """Environment, weights, photos; returns the exit status."""
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # the core is found from any folder
+    given = check(arguments) if arguments else argparse.Namespace(network=None, models=[])
     core = (environment(REQUIREMENTS), "-m", "restorerid_core")
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--models", action="append", default=[])
-    parser.add_argument("--network")
-    parser.add_argument("-h", "--help", action="store_true")
-    given = parser.parse_known_args(arguments)[0]
-    if given.help:
-        return run(*core, "restore", "--help")
     fetched = 0
     if given.network != "small":
         fetched = run(*core, "fetch", *(f"--models={folder}" for folder in given.models))

@@ -169,23 +169,38 @@ def report(jobs: Sequence[Job], output: Path) -> int:
     return 1 if failed else 0
 
 
+def check_places(photos: Sequence[Path], output: Path) -> None:
+    """What can be told without any package installed.
+
+    Raises:
+        RestorerIDError: a photo is nowhere, or OUT is a file.
+    """
+    for path in photos:
+        if not path.exists():
+            raise RestorerIDError(
+                f"there is no photo or folder '{path}'; expected the path of one: correct it."
+            )
+    if output.exists() and not output.is_dir():
+        raise RestorerIDError(
+            f"'{output}' is where the results go, and is a file; expected a folder, which is made "
+            "if need be: choose another name."
+        )
+
+
 def plan(photos: Sequence[Path], output: Path) -> list[Job]:
     """A job for each photo; those of one name but for the ending keep it.
 
     Names are one, too, if some file system takes them for one.
 
     Raises:
-        RestorerIDError: a path is nowhere, a folder has no photo or is to get the results, two
-            photos would get one name, or a result would be written over a photo.
+        RestorerIDError: OUT is a file, a path is nowhere, a folder has no photo or is to get the
+            results, two photos would get one name, or a result would be written over a photo.
     """
     from ..photo_files import list_photos, warn_of_others
 
+    check_places(photos, output)
     files: list[Path] = []
     for path in photos:
-        if not path.exists():
-            raise RestorerIDError(
-                f"there is no photo or folder '{path}'; expected the path of one: correct it."
-            )
         if path.is_dir() and output.is_dir() and path.samefile(output):
             raise RestorerIDError(
                 f"'{output}' is where the results go, and is the folder of the photos: choose "

@@ -59,7 +59,8 @@ def count_study(args: argparse.Namespace) -> None:
     """Runs `study count`."""
     from ..evaluation.study import count_votes
 
+    shares = count_votes(args.votes)
     print(f"{'method':<16}{'votes':>7}{'share':>8}   95 % interval")
-    for share in count_votes(args.votes):
+    for share in shares:
         print(f"{share.method:<16}{share.votes:>7}{share.share:>8.1%}   "
               f"{share.low:.1%} to {share.high:.1%}")  # fmt: skip

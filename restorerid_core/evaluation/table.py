@@ -170,7 +170,7 @@ def read_csv(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if not {*COLUMNS} <= {*(reader.fieldnames or ())}:
-                raise ValueError(f"its columns are {reader.fieldnames}")
+                raise ValueError(f"its columns are {reader.fieldnames!r:.200}")
             for line in reader:
                 key = (line["degradation"], line["method"])
                 row = rows.setdefault(key, Row(*key, {}))

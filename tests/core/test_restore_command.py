@@ -194,6 +194,8 @@ def test_plan_refuses_what_would_be_overwritten_or_empty(tmp_path: Path):
         (tmp_path / name / "a.png").touch()
     with pytest.raises(RestorerIDError, match=r"two photos are called 'a\.png'"):
         plan([tmp_path / "one", tmp_path / "two"], Path("out"))
+    with pytest.raises(RestorerIDError, match=r"'.*a\.png' is where the results go, and is a file"):
+        plan([tmp_path / "one"], tmp_path / "two" / "a.png")
 
 
 def test_names_in_a_report_are_no_markdown(tmp_path: Path):

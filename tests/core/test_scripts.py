@@ -67,6 +67,8 @@ def restore(tmp_path: Path) -> Command:
     (tmp_path / "restorerid_core").mkdir()
     (tmp_path / "restorerid_core" / "__init__.py").touch()
     (tmp_path / "restorerid_core" / "__main__.py").write_text(STUB)
+    for name in ("a.jpg", "a b.jpg"):
+        (tmp_path / name).touch()
 
     def run(*arguments: str, **status: int) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "RESTORERID_CACHE": str(tmp_path / "cache")}
@@ -229,7 +231,27 @@ def test_without_the_full_weights_the_small_network_restores(restore: Command, f
     assert done.stderr.count("\n") == 1 and "your photos were not touched" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["nowhere", "-o", "out"], 1, "no photo or folder 'nowhere'"),
+        (["a.jpg", "-o", "a.jpg"], 1, "is a file; expected a folder"),
+        (["a.jpg", "-o", "out", "--reference", "Anna=nix"], 1, "no file or folder 'nix'"),
+        (["a.jpg", "-o", "out", "--steps", "1"], 2, "expected a whole number from 2 to 1000"),
+        (["a.jpg"], 2, "-o/--output\nSee restore.py --help."),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_is_installed_or_downloaded(
+    restore: Command, tmp_path: Path, arguments: list[str], status: int, told: str
+):
+    shutil.rmtree(tmp_path / "cache")
+    done = restore(*arguments)
+    assert (done.stdout, done.returncode) == ("", status)
+    assert told in done.stderr
+    assert not (tmp_path / "cache").exists()
+
+
 def test_an_interrupted_download_ends_it_and_help_starts_none(restore: Command):
     done = restore("a.jpg", "-o", "out", fetch=130)
     assert (done.stdout.splitlines(), done.returncode) == (["fetch"], 130)
-    assert restore("--help").stdout.splitlines() == ["restore --help"]
+    assert restore("--help").stdout.startswith("usage: restore.py [-h]")
