@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from environment import ROOT, SetupError, environment, main, run
 
@@ -28,7 +29,7 @@ def check(arguments: list[str]) -> argparse.Namespace:
     from restorerid_core.commands.restore import add_restore, check_places
     from restorerid_core.errors import RestorerIDError
 
-    commands = Parser().add_subparsers()
+    commands: Any = Parser().add_subparsers()
     add_restore(commands)
     parser = commands.choices["restore"]
     parser.prog = Path(sys.argv[0]).name
