@@ -96,24 +96,24 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
     Raises:
         RestorerIDError: a model is missing or another one, or OUT is of other settings.
     """
-    from ..engine.locate import CLIP_VISION, find_file, folders, model_roots
+    from ..engine.locate import folders, model_roots
     from ..faces.detect import load_analyzer
     from ..faces.packs import find_pack
     from .basis import face_files
-    from .prepare_clip import open_features
+    from .prepare_clip import clip_file, open_features
     from .prepare_run import RECORD, Preparation
 
     roots = model_roots(args.models)
+    vision = clip_file(args)  # told before the face models are, and what they lack ends it
     pack = find_pack(folders(roots, "insightface"))
     log.info("loading the face models and CLIP ...")
-    features = open_features(args)
+    features = open_features(vision, args)
     limits = limits_of(args)
     settings = {
         "size": args.size, "aligned": args.aligned, **asdict(limits), "clip": bool(features),
         **{name: sha256_of(path) for name, path in face_files(pack).items()},
     }  # fmt: skip
-    vision = find_file(roots, CLIP_VISION)
-    if features and vision:
+    if vision:
         settings["CLIP vision"] = Digests(args.output / DIGESTS).of(vision)
     begun = any(args.output.glob(f"*/{RECORD}"))
     keep_settings(args.output, settings, write, begun)

@@ -5,6 +5,7 @@ import argparse
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,12 +29,8 @@ class ClipFeatures:
     nothing: Callable[[], Tensor]
 
 
-def open_features(args: argparse.Namespace) -> ClipFeatures | None:
-    """None where --no-clip is given or the model is not there; that is logged.
-
-    Raises:
-        RestorerIDError: the file is another model's.
-    """
+def clip_file(args: argparse.Namespace) -> Path | None:
+    """CLIP's; None where --no-clip is given or the model is not there, which is logged."""
     if args.no_clip:
         return None
     roots = model_roots(args.models)
@@ -44,6 +41,16 @@ def open_features(args: argparse.Namespace) -> ClipFeatures | None:
             "features of CLIP are not kept, and stage 2 needs them: %s was not found in %s",
             CLIP_VISION[1][0], folders,
         )  # fmt: skip
+    return path
+
+
+def open_features(path: Path | None, args: argparse.Namespace) -> ClipFeatures | None:
+    """Of `clip_file`; None without it.
+
+    Raises:
+        RestorerIDError: the file is another model's.
+    """
+    if path is None:
         return None
     device = open_device(args.device)
     dtype = torch.float32 if device.type == "cpu" else torch.float16

@@ -235,6 +235,18 @@ def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not (tmp_path / "out").exists()
 
 
+def test_all_that_is_missing_is_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    monkeypatch.setattr("restorerid_core.engine.locate.OWN", tmp_path / "none")
+    monkeypatch.setattr("restorerid_core.engine.locate.comfy_folders", list)
+    made_photo(tmp_path / "people/a/1.png", 1)
+    assert main(["prepare", str(tmp_path / "people"), "-o", str(tmp_path / "out")]) == 1
+    assert "features of CLIP are not kept" in caplog.text
+    assert "any face model pack was searched" in capsys.readouterr().err
+
+
 def test_a_list_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     made_photo(tmp_path / "a.png", 1)
     people = tmp_path / "out" / "people.csv"
