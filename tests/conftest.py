@@ -4,7 +4,7 @@ import importlib.util
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -43,6 +43,17 @@ def find_faces() -> Path | None:
 
 def pytest_report_header() -> list[str]:
     return [f"ComfyUI: {find_comfy() or NO_COMFY}", f"faces: {find_faces() or NO_FACES}"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Processes exchange text in UTF-8, which logged names of files need not be."""
+    report = yield
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode())
+        for title, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(scope="session")
