@@ -232,14 +232,15 @@ def refuse(folder: Path, stale: Mapping[Path, str]) -> None:
     for path, text in stale.items():
         by_difference.setdefault(text, []).append(str(path.relative_to(folder)))
     if by_difference:
-        results = ", and with ".join(f"{t} ({_few(n)})" for t, n in by_difference.items())
+        results = ", and with ".join(f"{t} ({few(n)})" for t, n in by_difference.items())
         raise RestorerIDError(
             f"'{folder}' holds results with {results}: choose another folder, or add --overwrite "
             "to make these again."
         )
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """The first three, and how many more."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 

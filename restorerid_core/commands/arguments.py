@@ -5,6 +5,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import RestorerIDError
@@ -13,6 +14,10 @@ from ..ranges import N, Range
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in a line, where argparse shows how all is used."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.register("type", Path, path)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"restorerid: {message}\nSee {self.prog} --help.\n")
@@ -35,6 +40,14 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(
                 action, f"is '{value}'; expected {', '.join(names)}{nearest(str(value), names)}"
             )
+
+
+def path(text: str) -> Path:
+    """Argparse's type of a path; of an empty text, as unset variables of a shell give it, pathlib
+    makes the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"is '{text}'; expected a path")
+    return Path(text)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from .. import ranges
 from ..errors import RestorerIDError
 from ..faces.match import BLIND, LEAVE
 from ..faces.tone import AUTO, COLORS
-from ..run_folder import Basis, check_not_read, difference, folded, refuse, sha256_of
+from ..run_folder import Basis, check_not_read, difference, few, folded, refuse, sha256_of
 from .arguments import number
 from .options import RESTORE, add_engine_options, check_engine_options
 from .progress import load_torch
@@ -121,20 +121,30 @@ def to_do(
         overwrite: whether results of anything else are made again.
         with_report: whether a report belongs to a result.
     Raises:
-        RestorerIDError: there are results of anything else, and they are to stay.
+        RestorerIDError: there are results of anything else, and they are to stay; or a picture
+            that is not said to be a result.
     """
     from ..photo_files import read_basis
 
-    stale = {}
+    stale, foreign = {}, []
     for job in jobs:
         if not job.output.exists():
             continue
+        made_of = read_basis(job.output)
+        if made_of is None:
+            foreign.append(job.output.name)
         now = photo_basis(job, basis)
         picture, table = report_files(job)
-        if changed := difference(read_basis(job.output), now):
+        if changed := difference(made_of, now):
             stale[job.output] = changed
         elif not with_report or (table.exists() and not difference(read_basis(picture), now)):
             job.status = "done before"
+    if foreign:
+        raise RestorerIDError(
+            f"'{jobs[0].output.parent}' holds pictures that do not say to be results, and would be "
+            f"lost ({few(foreign)}); expected none of these names: choose another folder, or move "
+            "them away."
+        )
     if not overwrite and stale:
         refuse(jobs[0].output.parent, stale)
     return [job for job in jobs if job.status == "to do"]
@@ -164,7 +174,7 @@ def report(jobs: Sequence[Job], output: Path) -> int:
     """Names the photos that failed; returns the exit status."""
     failed = [job for job in jobs if job.status == "failed"]
     for job in failed:
-        print(f"restorerid: {job.photo}: {job.error}", file=sys.stderr)
+        print(f"restorerid: {printable(str(job.photo))}: {job.error}", file=sys.stderr)
     log.info("%d of %d photos are in %s", len(jobs) - len(failed), len(jobs), output)
     return 1 if failed else 0
 
@@ -185,6 +195,11 @@ def check_places(photos: Sequence[Path], output: Path) -> None:
             f"'{output}' is where the results go, and is a file; expected a folder, which is made "
             "if need be: choose another name."
         )
+
+
+def printable(text: str) -> str:
+    """On one line of a terminal: line ends and other commands to it become escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def plan(photos: Sequence[Path], output: Path) -> list[Job]:

@@ -110,3 +110,14 @@ def test_abbreviated_options_are_understood(
 ):
     assert main(["degrade", str(tmp_path / "none"), "--out", str(tmp_path), "--over"]) == 1
     assert "none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["restore", "", "-o", "out"], ["restore", "photos", "-o", ""], ["prepare", "in", "-o", " "],
+     ["evaluate", "people", "-o", "out", "--models", ""], ["degrade", "in", "-o", ""]],
+)  # fmt: skip
+def test_an_empty_path_is_not_the_current_folder(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+):
+    assert "expected a path" in refused(capsys, *arguments)

@@ -24,7 +24,15 @@ from torch import Tensor
 from restorerid_core.__main__ import main
 from restorerid_core.commands.basis import DIGESTS, restoration_basis
 from restorerid_core.commands.opening import read_references
-from restorerid_core.commands.restore import Job, add_restore, photo_basis, plan, to_do, unmatched
+from restorerid_core.commands.restore import (
+    Job,
+    add_restore,
+    photo_basis,
+    plan,
+    printable,
+    to_do,
+    unmatched,
+)
 from restorerid_core.commands.run import restore_all, write_report
 from restorerid_core.engine.locate import Models
 from restorerid_core.engine.photos import FaceResult, PhotoResult
@@ -33,7 +41,7 @@ from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.packs import FacePack
 from restorerid_core.id_scale import WEIGHTS
 from restorerid_core.id_scale_preset import FORMAT
-from restorerid_core.photo_files import read_photo, save
+from restorerid_core.photo_files import read_basis, read_photo, save
 from restorerid_core.run_folder import claim, difference, write_json
 
 PEOPLE = ("1", "2", "4", "6", "8", "11")
@@ -325,8 +333,14 @@ def test_results_of_something_else_are_refused_or_made_again(three: Path, tmp_pa
             run(three, out, {**basis, **changed})
     assert not (out / "d.png").exists()
     save(torch.zeros(3, 32, 32), out / "d.png")  # somebody else's
-    with pytest.raises(RestorerIDError, match=r"nothing that says .*d\.png"):
-        run(three, out, basis)
+    for options in ([], ["--overwrite"]):
+        with pytest.raises(RestorerIDError, match=r"do not say to be results, .*d\.png.* move"):
+            run(three, out, basis, *options)
+    assert read_basis(out / "d.png") is None  # it is still there
+
+
+def test_names_cannot_command_a_terminal():
+    assert printable("Müller 李\n\x1b[2J\udce9.png") == "Müller 李\\n\\x1b[2J\\udce9.png"
 
 
 def test_what_another_process_is_at_comes_last_and_is_not_made_again(three: Path, tmp_path: Path):
