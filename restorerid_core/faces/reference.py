@@ -15,7 +15,7 @@ from .person import Person
 
 LEAST = 0.01
 """Of the weight of a sharp photo: what a photo without any detail keeps."""
-STRANGER = 0.15
+STRANGER = FaceAnalyzer.stranger
 """Cosine to the other photos of the person below which a photo probably shows someone else."""
 
 
@@ -96,11 +96,11 @@ def study_person(
             continue
         faces.append(reference_face(number, photo, face))
         notes += [f"{name} is a poor reference: {flaw}" for flaw in faces[-1].flaws()]
-    kept, strangers = without_strangers(faces)
+    kept, strangers = without_strangers(faces, analyzer.stranger)
     for face in strangers:
         name = _photo_name(person.name, face.photo, len(person.photos))
         notes.append(f"{name} was left out: it does not look like the person's other photos")
-    if len(kept) == 2 and kept[0].face.embedding @ kept[1].face.embedding < STRANGER:
+    if len(kept) == 2 and kept[0].face.embedding @ kept[1].face.embedding < analyzer.stranger:
         notes.append(f"the two photos of {person.name} do not look like one person")
     weights = np.array([face.quality for face in kept])
     return Reference(person.name, tuple(kept), weights / max(weights.sum(), 1e-9), tuple(notes))

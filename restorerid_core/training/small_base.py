@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..engine import vae
 from ..engine.sizes import VAE_GROUP
+from ..errors import RestorerIDError
 from ..ranges import AMOUNT, COUNT, Range
 from ..schedule import alphas_cumprod
 from .objective import add_noise
@@ -39,6 +40,10 @@ class AutoencoderConfig(RunConfig):
     """Folder with LPIPS's weights, to learn by it as well; None leaves it out."""
     perceptual: float = 1.0
     """Weight of LPIPS."""
+    start: Path | None = None
+    """Autoencoder to go on from, whose sizes count; None is a new one."""
+    decoder_alone: bool = False
+    """The encoder stays that of `start`, so that latents and networks on them stay as they are."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,6 +52,11 @@ class AutoencoderConfig(RunConfig):
             "kl": AMOUNT, "perceptual": AMOUNT,
         })  # fmt: skip
         check_multipliers(self.multipliers, "multipliers")
+        if self.decoder_alone and self.start is None:
+            raise RestorerIDError(
+                "`decoder_alone` is true, but `start` names no autoencoder; expected one whose "
+                "encoder is to stay: name it, or leave `decoder_alone` out."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +88,18 @@ class AutoencoderObjective(nn.Module):
         kl: weight of the divergence, which is taken per value of the photo.
         lpips: maps two images (N, 3, H, W) in [0, 1] to (N,); None leaves it out.
         perceptual: weight of LPIPS.
+        decoder_alone: the encoder learns nothing.
     """
 
     def __init__(
-        self, vae: Any, kl: float, lpips: nn.Module | None = None, perceptual: float = 1.0
-    ):
+        self, vae: Any, kl: float, lpips: nn.Module | None = None, perceptual: float = 1.0,
+        decoder_alone: bool = False,
+    ):  # fmt: skip
         super().__init__()
         self.vae = vae.requires_grad_(True)
+        if decoder_alone:
+            for part in (vae.encoder, vae.quant_conv):
+                part.requires_grad_(False)
         self._kl = kl
         self.lpips = lpips
         self._perceptual = perceptual

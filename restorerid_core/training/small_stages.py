@@ -57,11 +57,16 @@ def train_autoencoder(config: AutoencoderConfig, photos: Any) -> Path:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     shapes = vae_shapes(config.width, config.multipliers, BLOCKS, config.latent_channels)
+    first, tensors = (None, {}) if config.start is None else load_autoencoder(config.start)
+    shapes = {key: tensor.shape for key, tensor in tensors.items()} or shapes
     names = OriginalNames(AutoencoderKL, shapes, vae_config)
     lpips = load_lpips(*lpips_weights([config.lpips])) if config.lpips else None
     accelerator = make_accelerator(config)
-    objective = AutoencoderObjective(names.new(config.seed), config.kl, lpips, config.perceptual)
-    stream = Stream(photos, config, False, config.latent_channels)
+    network = names.new(config.seed) if first is None else first.float().train()
+    objective = AutoencoderObjective(
+        network, config.kl, lpips, config.perceptual, config.decoder_alone
+    )
+    stream = Stream(photos, config, False, network.config.latent_channels)
 
     def prepare(samples: Batch) -> dict[str, Tensor]:
         return {name: samples[name].to(accelerator.device) for name in ("target", "noise")}
@@ -72,8 +77,9 @@ def train_autoencoder(config: AutoencoderConfig, photos: Any) -> Path:
         return torch.cat([torch.cat([*images], 2) for images in (shown, decoded)], 1)
 
     def product() -> dict[str, Tensor]:
-        count = min(NORMALISED_BY, config.iterations * config.batch)
-        normalise(objective.vae, torch.stack([stream[n]["target"] for n in range(count)]))
+        if not config.decoder_alone:
+            count = min(NORMALISED_BY, config.iterations * config.batch)
+            normalise(objective.vae, torch.stack([stream[n]["target"] for n in range(count)]))
         return names.tensors(objective.vae)
 
     path = config.output / AUTOENCODER_NAME

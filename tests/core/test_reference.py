@@ -1,5 +1,6 @@
 """What several reference photos of one person make, and what is said about bad ones."""
 from collections.abc import Callable
+from copy import copy
 
 import numpy as np
 import pytest
@@ -105,6 +106,16 @@ def test_two_who_differ_both_stay_with_a_note(analyzer, portrait):
     found = study_person(analyzer, Person("Anna", (portrait("2-ref1"), portrait("4-ref1"))))
     assert len(found.faces) == 2
     assert found.notes == ("the two photos of Anna do not look like one person",)
+
+
+def test_what_is_a_stranger_depends_on_the_recogniser(analyzer, portrait):
+    """dlib's cosines of strangers are far above ArcFace's of one person."""
+    strict = copy(analyzer)
+    photos = (portrait("2-ref1"), portrait("2-lq1-gt"))
+    assert study_person(strict, Person("Anna", photos)).notes == ()
+    strict.stranger = 0.99
+    (note,) = study_person(strict, Person("Anna", photos)).notes
+    assert note == "the two photos of Anna do not look like one person"
 
 
 def test_a_photo_without_a_face_stops_nobody(analyzer, portrait):

@@ -22,7 +22,11 @@ from restorerid_core.training.small_base import (
     UNetObjective,
     normalise,
 )
-from restorerid_core.training.small_stages import train_autoencoder, train_unet
+from restorerid_core.training.small_stages import (
+    load_autoencoder,
+    train_autoencoder,
+    train_unet,
+)
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 CPU = torch.device("cpu")
@@ -107,6 +111,18 @@ def test_both_parts_make_a_base(tmp_path: Path) -> None:
     assert not any(text.any() for text in prompts)
 
 
+def test_the_decoder_goes_on_alone(tmp_path: Path) -> None:
+    small = {"width": 8, "latent_channels": 2, "batch": 1, "learning_rate": 1e-3}
+    first = train_autoencoder(tiny(tmp_path / "a", AutoencoderConfig, **small), Photos(128))
+    more = tiny(tmp_path / "b", AutoencoderConfig, start=str(first), decoder_alone=True, **small)
+    before, after = (
+        load_autoencoder(path)[1] for path in (first, train_autoencoder(more, Photos(128)))
+    )
+    same = {key for key, tensor in before.items() if torch.equal(after[key], tensor)}
+    kept = {key for key in before if ".encoder." in key or ".quant_conv." in key}
+    assert kept == same and kept < before.keys()
+
+
 def test_another_file_than_the_autoencoder(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -119,6 +135,7 @@ def test_another_file_than_the_autoencoder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "wrong", "told"), [
     (AutoencoderConfig, {"width": 42}, "`width` is 42; expected a multiple of 4"),
     (AutoencoderConfig, {"multipliers": (1, 2)}, "`multipliers` has 2 numbers; expected one"),
+    (AutoencoderConfig, {"decoder_alone": True}, "`start` names no autoencoder; expected one"),
     (UNetConfig, {"width": 40, "autoencoder": "a"}, "`width` is 40; expected a multiple of 32"),
 ])  # fmt: skip
 def test_sizes(tmp_path: Path, kind: type[Any], wrong: dict[str, Any], told: str) -> None:
