@@ -72,9 +72,9 @@ class DlibAnalyzer(FaceAnalyzer):
         recognition: tells whose they are.
     """
 
-    # Of 50 people with two photos each, up to ten years apart: the two are 0.933 alike or more, half
-    # of them 0.974; one of a thousand pairs of strangers is above 0.922, one of a hundred above
-    # 0.910.
+    # Of 50 people with two photos each, up to ten years apart: the two are 0.933 alike or more,
+    # half of them 0.974; one of a thousand pairs of strangers is above 0.922, one of a hundred is
+    # above 0.910.
     same = 0.922
     stranger = 0.91
 
