@@ -42,7 +42,7 @@ def choose_network(args: argparse.Namespace, musiq: bool) -> Models:
 
 def fill_in(args: argparse.Namespace, usual: Settings = FULL) -> None:
     """Gives options that were not given the values of `usual`."""
-    for name in ("steps", "guidance", "size"):
+    for name in ("steps", "guidance", "size", "start"):
         if getattr(args, name) is None:
             setattr(args, name, getattr(usual, name))
 

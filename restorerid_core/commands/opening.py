@@ -98,7 +98,7 @@ def open_restorer(
         paste=PasteSettings(color=args.color),
         settings=Settings(
             steps=args.steps, guidance=args.guidance, sampler=args.sampler, size=args.size,
-            color_fix=args.color_fix, seed=args.seed,
+            color_fix=args.color_fix, seed=args.seed, start=args.start,
         ),
     )  # fmt: skip
     if args.id_scale is None and models.left is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from .. import ranges
 from ..degradation.config import PRESETS
 from ..engine.schedulers import SAMPLERS
-from ..engine.settings import COLOR_FIXES, FULL, NEGATIVE, PROMPT, SMALL
+from ..engine.settings import COLOR_FIXES, FULL, NEGATIVE, PROMPT, SMALL, STARTS
 from ..faces.match import BLIND
 from ..faces.tone import AUTO
 from .arguments import number
@@ -40,6 +40,9 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         f"{SMALL.size}")
     add("--color-fix", choices=COLOR_FIXES, default=FULL.color_fix,
         help="default: %(default)s")
+    add("--start", choices=STARTS,
+        help="pure noise, or the degraded face with the first step's noise; default: "
+        f"{FULL.start}; small: {SMALL.start}")
     add("--seed", type=number(ranges.SEED), default=FULL.seed, help="default: %(default)s")
     add("--models", action="append", default=[], type=Path, metavar="DIR",
         help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
@@ -92,5 +95,6 @@ def check_engine_options(args: argparse.Namespace) -> None:
 
 def engine_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The options that a restored portrait depends on, for JSON."""
-    names = ("size", "seed", "steps", "guidance", "sampler", "color_fix", "prompt", "negative")
+    names = ("size", "seed", "steps", "guidance", "sampler", "color_fix", "prompt", "negative",
+             "start")  # fmt: skip
     return {name: getattr(args, name) for name in names}

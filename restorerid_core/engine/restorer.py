@@ -18,7 +18,7 @@ from .models import SD15
 from .networks import Networks
 from .sampling import Conditions, Denoiser, Progress, check_finite, sample_released, sample_with
 from .schedulers import RELEASED, make_scheduler
-from .settings import Settings
+from .settings import FROM_LQ, Settings
 
 
 class Restorer:
@@ -106,14 +106,18 @@ class Restorer:
     ) -> Tensor:
         generator = torch.Generator().manual_seed(settings.seed)
         fresh = _noise(generator)
-        noise = fresh(conditions.lq.latent.expand(conditions.images, -1, -1, -1)).to(self.device)
+        degraded = conditions.lq.latent.expand(conditions.images, -1, -1, -1).to(self.device)
+        noise = fresh(degraded)
+        latent = degraded if settings.start == FROM_LQ else None
         with self._at_work(self.base.unet, self.adapter):
             denoiser = Denoiser(self.attachment, self.adapter, conditions)
             if settings.sampler == RELEASED:
                 schedule = ReleasedSchedule.of(settings.steps)
-                return sample_released(denoiser, noise, schedule, fresh, progress)
+                return sample_released(denoiser, noise, schedule, fresh, progress, latent)
             scheduler = make_scheduler(settings.sampler)
-            return sample_with(denoiser, noise, scheduler, settings.steps, generator, progress)
+            return sample_with(
+                denoiser, noise, scheduler, settings.steps, generator, progress, latent
+            )
 
     @contextmanager
     def _at_work(self, *networks: nn.Module) -> Iterator[None]:

@@ -125,14 +125,15 @@ class Denoiser:
 
 
 def sample_released(
-    denoiser: Denoiser, noise: Tensor, schedule: ReleasedSchedule, fresh: Noise,
-    progress: Progress | None = None,
+    denoiser: Callable[[Tensor, Tensor], Tensor], noise: Tensor, schedule: ReleasedSchedule,
+    fresh: Noise, progress: Progress | None = None, latent: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """The released sampler: DDIM with eta 1 over its own timesteps.
 
     Args:
         noise: (B, 4, h, w) float32, unit variance.
         fresh: the noise of each step.
+        latent: (B, 4, h, w), where the run starts, with the first step's noise; None is no latent.
     Returns:
         (B, 4, h, w), the latent (scaled by 0.18215 as the network sees it).
     """
@@ -140,7 +141,7 @@ def sample_released(
     timesteps = torch.tensor(
         schedule.network_timesteps, dtype=torch.float32, device=noise.device
     )
-    x = noise * (1 + sigmas[0] ** 2).sqrt()
+    x = noise * (1 + sigmas[0] ** 2).sqrt() if latent is None else latent + sigmas[0] * noise
     for i in range(len(sigmas) - 1):
         eps = denoiser(x / (1 + sigmas[i] ** 2).sqrt(), timesteps[i : i + 1])
         x = ancestral_step(x, x - sigmas[i] * eps, sigmas[i], sigmas[i + 1], fresh(x))
@@ -153,11 +154,14 @@ def sample_released(
 def sample_with(
     denoiser: Callable[[Tensor, Tensor], Tensor], noise: Tensor, scheduler: Any, steps: int,
     generator: torch.Generator | None = None, progress: Progress | None = None,
+    latent: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """A run with any of diffusers' ε-predicting schedulers; as `sample_released`."""
     scheduler.set_timesteps(steps, device=noise.device)
     extra = {"generator": generator} if "generator" in _parameters(scheduler.step) else {}
     x = noise * scheduler.init_noise_sigma
+    if latent is not None:
+        x = scheduler.add_noise(latent, noise, scheduler.timesteps[:1])
     for i, t in enumerate(scheduler.timesteps):
         eps = denoiser(scheduler.scale_model_input(x, t), t.reshape(1).float())
         x = scheduler.step(eps, t, x, return_dict=False, **extra)[0]

@@ -9,6 +9,7 @@ from .schedulers import RELEASED
 PROMPT = "best quality, high quality"
 NEGATIVE = "cartoon, 3d, paint, monochrome, lowres, bad anatomy, worst quality, low quality"
 COLOR_FIXES = ("wavelet", "adain", "none")
+FROM_NOISE, FROM_LQ = STARTS = ("noise", "lq")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Settings:
         structure, fir: strengths of SPADE and of the FIR-Adapter.
         color_fix: one of `COLOR_FIXES`.
         seed: of the noise.
+        start: pure noise, or the degraded photo's latent with the first step's noise, as StableSR
+            starts: colours drift less.
 
     Raises:
         RestorerIDError: a value is out of range.
@@ -36,6 +39,7 @@ class Settings:
     fir: float = 1.0
     color_fix: str = "wavelet"
     seed: int = 0
+    start: str = FROM_NOISE
 
     def __post_init__(self) -> None:
         ranges.STEPS.check(self.steps, "steps")
@@ -45,9 +49,10 @@ class Settings:
         ranges.STRENGTH.check(self.fir, "fir")
         ranges.check_choice(self.color_fix, COLOR_FIXES, "color_fix")
         ranges.SEED.check(self.seed, "seed")
+        ranges.check_choice(self.start, STARTS, "start")
 
 
 FULL = Settings()
 """The released code's."""
-SMALL = Settings(steps=25, guidance=1.0, size=128)
+SMALL = Settings(steps=10, guidance=1.0, size=128, start=FROM_LQ)
 """Of the network that the package brings; it knows no prompts, so there is nothing to guide by."""

@@ -16,11 +16,11 @@ from torch.nn.attention import sdpa_kernel
 from restorerid_core.conditioning import FaceIdentity, LQCondition
 from restorerid_core.engine.attachment import Attachment
 from restorerid_core.engine.sampling import Conditions, Denoiser, sample_released, sample_with
-from restorerid_core.engine.schedulers import SHORT, make_scheduler
+from restorerid_core.engine.schedulers import RELEASED, SAMPLERS, SHORT, make_scheduler
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.network.fused import FusedAdapter
 from restorerid_core.plain_conditioning import PlainConditioning
-from restorerid_core.schedule import ReleasedSchedule
+from restorerid_core.schedule import ReleasedSchedule, alphas_cumprod
 
 CALL, RUN = 1e-5, 1e-3
 Network = tuple[Attachment, FusedAdapter]
@@ -215,6 +215,29 @@ def test_schedulers_of_diffusers(golden: Any, tiny: Network, name: str) -> None:
     assert seen[:calls] == [(n, calls) for n in range(1, calls + 1)]
     assert all(latent.isfinite().all() for latent in latents)
     assert 0 < relative_error(*latents) < 1
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_run_starts_from_a_latent(name: str) -> None:
+    """The network first sees the latent with the first timestep's share of noise."""
+    latent, noise = Golden.input("z", 2, 4, 8, 8), Golden.input("n", 2, 4, 8, 8)
+    seen: list[tuple[Tensor, float]] = []
+
+    def denoiser(x: Tensor, timestep: Tensor) -> Tensor:
+        seen.append((x, float(timestep[0])))
+        return noise
+
+    if name == RELEASED:
+        schedule = ReleasedSchedule.of(10)
+        result = sample_released(denoiser, noise, schedule, torch.zeros_like, latent=latent)
+        alpha = float(1 / (1 + schedule.sigmas[0] ** 2))
+    else:
+        result = sample_with(denoiser, noise, make_scheduler(name), 10, latent=latent)
+        alpha = float(alphas_cumprod()[round(seen[0][1])])
+    wanted = alpha**0.5 * latent + (1 - alpha) ** 0.5 * noise
+    assert relative_error(seen[0][0], wanted) < 1e-3
+    if name not in (RELEASED, "euler_ancestral"):  # these add noise of their own
+        assert relative_error(result, latent) < 0.1  # the noise is what was added
 
 
 @pytest.mark.parametrize(

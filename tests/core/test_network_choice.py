@@ -32,7 +32,7 @@ def has_full(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
 
 
 def options(name: str, **given: Any) -> argparse.Namespace:
-    usual: dict[str, Any] = dict.fromkeys(("steps", "guidance", "size"))
+    usual: dict[str, Any] = dict.fromkeys(("steps", "guidance", "size", "start"))
     return argparse.Namespace(network=name, models=[], **usual | given)
 
 
@@ -47,8 +47,8 @@ def test_the_network_and_its_options(
     has_full(monkeypatch, full)
     args = options(name, steps=7)
     assert choose_network(args, musiq=True) is expected
-    usual = {FULL: (7, 4.0, 512), SMALL: (7, 1.0, 128)}
-    assert (args.steps, args.guidance, args.size) == usual[expected]
+    usual = {FULL: (7, 4.0, 512, "noise"), SMALL: (7, 1.0, 128, "lq")}
+    assert (args.steps, args.guidance, args.size, args.start) == usual[expected]
     assert args.network == ("full" if expected is FULL else "small")
     fallen_back = [record.getMessage() for record in caplog.records]
     assert len(fallen_back) == (name == "auto" and not full)

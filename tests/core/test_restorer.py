@@ -171,7 +171,7 @@ def test_lora_is_whole_after_memory_ran_out(
     ("name", "value"),
     [("steps", 1), ("steps", 2000), ("guidance", -4.0), ("guidance", float("nan")), ("size", -8),
      ("size", 10**9), ("structure", 3.0), ("fir", float("inf")), ("color_fix", "foo"),
-     ("seed", 2**64)],
+     ("seed", 2**64), ("start", "photo")],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(name: str, value: Any):
     with pytest.raises(RestorerIDError, match=f"`{name}` is .*expected"):
