@@ -3,8 +3,9 @@
 
     python3 scripts/restore.py photos -o restored --reference Anna=anna.jpg
 
-Arguments are those of `python -m restorerid_core restore`. Without any a portrait is restored that
-a package brings. Where the weights of the full network cannot be had, the small one restores.
+Arguments are those of `python -m restorerid_core restore`. Without any a demonstration of the whole
+pipeline runs. Where the weights of the full network cannot be had, a small one restores, if it is
+there.
 """
 import argparse
 import os
@@ -15,6 +16,8 @@ from typing import Any
 from environment import ROOT, SetupError, environment, main, run
 
 REQUIREMENTS = (ROOT / "scripts" / "requirements.txt", ROOT / "requirements.txt")
+SMALL = ROOT / "restorerid_core" / "small" / "restorerid.safetensors"
+"""There, where a small network was trained."""
 INTERRUPTED = 130
 
 
@@ -56,12 +59,11 @@ def restore(arguments: list[str]) -> int:
         return fetched
     if not arguments:
         return run(*core, "demo")
-    if fetched == 0 or given.network != "full":
+    if fetched == 0 or (SMALL.is_file() and given.network != "full"):
         return run(*core, "restore", *arguments)
     print(
         "restorerid: your photos were not touched, because the trained weights are not all here: "
-        "see above for the reason, get them, and run this again, or leave out --network full.",
-        file=sys.stderr, flush=True,
+        "see above for the reason, get them, and run this again.", file=sys.stderr, flush=True,
     )  # fmt: skip
     return 1
 

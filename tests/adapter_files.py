@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from adapter_shapes import adapter_shapes, scaled
 from helpers import seeded_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
 from restorerid_core.checkpoint.adapter_file import load_adapter
 from restorerid_core.config import UNET, ModelConfig
+from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.errors import RestorerIDError
 
 Weights = dict[str, Tensor]

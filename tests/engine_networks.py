@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapter_shapes import adapter_shapes, scaled
 from helpers import Golden, seeded_state_dict
 from torch import Tensor
 
 from restorerid_core.conditioning import FaceIdentity, LQCondition
 from restorerid_core.config import ModelConfig
+from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.engine.attachment import Attachment
 from restorerid_core.engine.sampling import Conditions
 from restorerid_core.engine.sd15_shapes import unet_shapes

@@ -1,7 +1,7 @@
 """A models folder of small networks and real face models, for runs of the whole engine."""
 from pathlib import Path
 
-from tiny_networks import small_models
+from restorerid_core.demo.networks import small_models
 
 
 def tiny_models(root: Path, faces: Path) -> Path:

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from adapter_shapes import adapter_shapes, scaled
 from engine_networks import build_unet
 from helpers import Golden, seeded_state_dict
 from torch import Tensor
 
 from restorerid_core.config import FACE_PROJECTOR
+from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.network.adapter import Adapter
 from restorerid_core.network.face_projector import FaceProjector
 from restorerid_core.training.config import Stage, TrainingConfig

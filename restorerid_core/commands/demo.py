@@ -4,10 +4,11 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from .. import ranges
-from ..engine.locate import model_roots
+from ..engine.locate import Models, model_roots
 from ..errors import RestorerIDError
 from .arguments import number
 from .devices import device_name, open_device
@@ -18,10 +19,12 @@ from .restore import Job, add_restore, plan
 
 if TYPE_CHECKING:
     from ..engine.photos import PhotoRestorer
+    from ..faces.detect import FaceAnalyzer
 
 log = logging.getLogger(__name__)
 
 PERSON = "Eileen Collins"
+UNTRAINED_STEPS, UNTRAINED_SIZE = 4, 256
 
 
 def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,12 +33,15 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="restore a portrait that an installed package brings",
         description="Degrade a portrait, restore it, and show what came of it in OUT/sheet.png. "
         "Without the weights of the full network, which `fetch` brings, the small one restores the "
-        "face at 128 px, blind and with a reference.",
+        "face at 128 px, blind and with a reference; without its files too, networks of random "
+        "weights and stand-ins for the face models show that everything runs, and their result "
+        "means nothing.",
     )
     add = parser.add_argument
     add("-o", "--output", default=default_output(), type=Path, metavar="OUT",
         help="folder for the results; default: %(default)s")
-    add("--steps", type=number(ranges.STEPS), help="default: as `restore`")
+    add("--steps", type=number(ranges.STEPS),
+        help=f"default: as `restore`, {UNTRAINED_STEPS} for random weights")
     add("--models", action="append", default=[], type=Path, metavar="DIR",
         help="folder laid out like ComfyUI's models, searched first")
     add("--device", type=device_name, default="auto", help="as of `restore`; default: %(default)s")
@@ -56,24 +62,56 @@ def demo(args: argparse.Namespace) -> int:
         RestorerIDError: the portrait could not be restored.
     """
     load_torch()
+    from ..engine.small import is_there
+
     open_device(args.device)
     weights = examine(model_roots(args.models))["weights"]
     missing = [name for name, path in weights.items() if path is None]
     options = ["--device", args.device, *(f"--models={folder}" for folder in args.models)]
     options += [f"--steps={args.steps}"] if args.steps else []
-    if missing:
+    if not missing:
+        sheet = restore_portrait(args.output, [*options, f"--network={FULL_NETWORK}"])
+    elif is_there():
         log.warning(
             "this is the small network, for faces of 128 px; for the full one get what is missing "
             "(%s) by `python -m restorerid_core fetch`.", ", ".join(missing),
         )  # fmt: skip
-    restore = restore_face if missing else restore_portrait
-    print(f"The result sheet is {restore(args.output, options)}")
+        sheet = restore_face(args.output, options)
+    else:
+        log.warning(
+            "this is a trial run of small untrained networks and stand-ins for the face models, so "
+            "its restored face means nothing; for a real result get what is missing (%s) by "
+            "`python -m restorerid_core fetch`.", ", ".join(missing),
+        )  # fmt: skip
+        sheet = restore_untrained(args.output, options)
+    print(f"The result sheet is {sheet}")
     return 0
 
 
-def restore_portrait(output: Path, options: list[str]) -> Path:
+def restore_untrained(output: Path, options: list[str]) -> Path:
+    """As `restore_portrait`, by networks of random weights in a folder that is deleted again."""
+    from ..demo.faces import stand_in_analyzer
+    from ..demo.networks import small_models, untrained_musiq
+
+    usual = [f"--steps={UNTRAINED_STEPS}", f"--size={UNTRAINED_SIZE}"]
+    # Windows does not delete files that are still mapped.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        models = small_models(Path(folder))
+        untrained_musiq(Path(folder))
+        # Half precision may overflow on random weights. What the user gave counts, as the last.
+        options = [f"--models={folder}", "--dtype=fp32", *usual, *options]
+        return restore_portrait(output, options, (models, stand_in_analyzer()), "untrained: ")
+
+
+def restore_portrait(
+    output: Path, options: list[str], networks: tuple[Models, FaceAnalyzer] | None = None,
+    note: str = "",
+) -> Path:  # fmt: skip
     """The full network: the whole portrait, with itself as the reference.
 
+    Args:
+        networks: in place of those that the options choose.
+        note: stands before the sheet's figures.
     Raises:
         RestorerIDError: it could not be restored.
     """
@@ -85,12 +123,12 @@ def restore_portrait(output: Path, options: list[str]) -> Path:
     photo, reference = (output / "input" / name for name in ("photo.png", "reference.png"))
     save(degraded(portrait()), photo)
     save(portrait(), reference)
-    options = [*options, f"--network={FULL_NETWORK}", "--reference", f"{PERSON}={reference}"]
-    job, restorer = restore_one(photo, output, options)
+    options = [*options, "--reference", f"{PERSON}={reference}"]
+    job, restorer = restore_one(photo, output, options, networks)
     before, known, after = (
         read_photo(file).movedim(-1, 0) for file in (photo, reference, job.output)
     )
-    save(result_sheet(restorer, before, known, after, job.faces[0]), output / "sheet.png")
+    save(result_sheet(restorer, before, known, after, job.faces[0], note), output / "sheet.png")
     return output / "sheet.png"
 
 
@@ -120,22 +158,30 @@ def restore_face(output: Path, options: list[str]) -> Path:
     return output / "sheet.png"
 
 
-def restore_one(photo: Path, output: Path, options: list[str]) -> tuple[Job, PhotoRestorer]:
+def restore_one(
+    photo: Path, output: Path, options: list[str],
+    networks: tuple[Models, FaceAnalyzer] | None = None,
+) -> tuple[Job, PhotoRestorer]:  # fmt: skip
     """Restores a photo as `restore` does with these options, whatever is in `output`.
 
+    Args:
+        networks: in place of those that the options choose.
     Raises:
         RestorerIDError: it could not be restored.
     """
-    from .network import choose_network
+    from .network import choose_network, fill_in
     from .opening import load_faces, open_restorer
     from .run import restore_all
 
     parser = argparse.ArgumentParser()
     add_restore(parser.add_subparsers())
     args = parser.parse_args(["restore", str(photo), "-o", str(output), *options])
-    models = choose_network(args, musiq=args.id_scale is None)
+    if networks is None:
+        models = choose_network(args, musiq=args.id_scale is None)
+        networks = models, load_faces(models)
+    fill_in(args)
     output.mkdir(parents=True, exist_ok=True)
-    restorer = open_restorer(args, models, load_faces(models))
+    restorer = open_restorer(args, *networks)
     (job,) = plan(args.photos, args.output)
     restore_all(restorer, [job], args)
     if job.error:

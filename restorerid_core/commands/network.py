@@ -21,14 +21,14 @@ def choose_network(args: argparse.Namespace, musiq: bool) -> Models:
     Raises:
         RestorerIDError: files are missing.
     """
-    from ..engine.small import SIDE, small_models
+    from ..engine.small import SIDE, is_there, small_models
 
     models = None
     if args.network != SMALL_NETWORK:
         try:
             models = find_models(model_roots(args.models), musiq)
         except RestorerIDError as error:
-            if args.network == FULL_NETWORK:
+            if args.network == FULL_NETWORK or not is_there():
                 raise
             log.warning(
                 "the small network (faces of %d px) restores, for the full one is not all here: %s",

@@ -19,7 +19,7 @@ LABELS = ("degraded photo", "its face", "reference", "restored face", "restored 
 
 def result_sheet(
     restorer: PhotoRestorer, photo: Tensor, reference: Tensor, restored: Tensor,
-    result: Mapping[str, Any],
+    result: Mapping[str, Any], note: str = "",
 ) -> Tensor:  # fmt: skip
     """(3, h, w) in [0, 1], labelled.
 
@@ -27,6 +27,7 @@ def result_sheet(
         restorer: what restored the photo, with the reference's person and a quality.
         photo, reference, restored: (3, H, W) in [0, 1], each of one face.
         result: the fields of the photo's `FaceResult`.
+        note: stands before figures.
     """
     (person,) = restorer.people.values()
     before = restorer.analyzer.find_all(photo_from_image(photo))[0]
@@ -36,9 +37,9 @@ def result_sheet(
     earlier, quality = restorer.quality(torch.stack([faces[0], faces[2]]), (CROP, CROP))
     captions = (
         f"{photo.shape[2]} x {photo.shape[1]} px",
-        f"{restorer.quality.name} {earlier:.0f}, cosine {_cosine(before, person.template)}",
+        f"{note}{restorer.quality.name} {earlier:.0f}, cosine {_cosine(before, person.template)}",
         "not used" if result["scale"] is None else f"ID-scale {result['scale']:.2g}",
-        f"{restorer.quality.name} {quality:.0f}, cosine {_cosine(after, person.template)}",
+        f"{note}{restorer.quality.name} {quality:.0f}, cosine {_cosine(after, person.template)}",
         result["result"],
     )
     return labelled_grid([photo, *faces, restored], LABELS, captions)

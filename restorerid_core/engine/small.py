@@ -1,4 +1,4 @@
-"""The small network that the package brings: faces of 128 px, no CLIP, no MUSIQ, no downloads."""
+"""The small network: faces of 128 px, no CLIP, no MUSIQ, no downloads."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,10 +15,16 @@ from .locate import Models
 from .networks import Networks
 
 FOLDER = Path(__file__).parents[1] / "small"
-"""Its files and its model card."""
+"""Where its files lie."""
 LEFT_NAME, FORMULA_NAME = "identity_left.safetensors", "id-scale.json"
+NAMES = (SLIM_NAME, SD15_NAME, LEFT_NAME, FORMULA_NAME)
 SIDE = 128
 """Pixels of its faces."""
+
+
+def is_there() -> bool:
+    """Whether all of its files are."""
+    return not _lacking()
 
 
 def small_models() -> Models:
@@ -27,15 +33,17 @@ def small_models() -> Models:
     Raises:
         RestorerIDError: one is missing, or a package of dlib's.
     """
-    paths = [FOLDER / name for name in (SLIM_NAME, SD15_NAME, LEFT_NAME, FORMULA_NAME)]
-    lacking = [path.name for path in paths if not path.is_file()]
-    if lacking:
+    if lacking := _lacking():
         raise RestorerIDError(
-            f"the small network lacks {', '.join(lacking)} in '{FOLDER}'; expected the files that "
-            "the project brings: install it again."
+            f"the small network lacks {', '.join(lacking)} in '{FOLDER}'; expected what `train "
+            "small` and `calibrate` write: train it, as docs/training.md tells."
         )
-    adapter, base, left, formula = paths
+    adapter, base, left, formula = (FOLDER / name for name in NAMES)
     return Models(adapter, base, None, dlib_pack(), left, formula)
+
+
+def _lacking() -> list[str]:
+    return [name for name in NAMES if not (FOLDER / name).is_file()]
 
 
 def load_left(path: Path) -> IdentityLeftNetwork:

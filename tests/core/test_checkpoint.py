@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from adapter_files import TINY, WRITERS, Weights, lightning, refusal, saved, slim
-from adapter_shapes import adapter_shapes
 from safetensors.torch import save_file
 
 from restorerid_core.checkpoint.adapter_file import FORMAT, FORMAT_VERSION, load_adapter
 from restorerid_core.checkpoint.inspection import inspect
 from restorerid_core.config import FACE_PROJECTOR, LQ_ENCODER, UNET, ModelConfig
+from restorerid_core.demo.adapter_shapes import adapter_shapes
 from restorerid_core.network.adapter import Adapter
 from restorerid_core.network.face_projector import FaceProjector
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from adapter_shapes import adapter_shapes, scaled
 from engine_networks import fused, plain
 from helpers import Golden, relative_error, seeded_state_dict
 from torch import Tensor
 
 from restorerid_core.conditioning import Conditioning, StepConditioning, common_count
 from restorerid_core.config import ATTENTIONS, RESBLOCKS, UNET, ModelConfig
+from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.network.fused import FusedAdapter
 from restorerid_core.plain_conditioning import PlainConditioning

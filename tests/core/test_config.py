@@ -1,7 +1,6 @@
 """ModelConfig is read off the shapes of a state dict."""
 import pytest
 from adapter_files import TINY
-from adapter_shapes import adapter_shapes, scaled
 
 from restorerid_core.config import (
     ATTENTIONS,
@@ -11,6 +10,7 @@ from restorerid_core.config import (
     UNET,
     ModelConfig,
 )
+from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.errors import RestorerIDError
 
 

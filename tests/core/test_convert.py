@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from adapter_files import TINY, base_weights, full_weights, lightning
-from adapter_shapes import adapter_shapes
 from helpers import ROOT
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -21,6 +20,7 @@ from restorerid_core.checkpoint import conversion, tensors
 from restorerid_core.checkpoint.adapter_file import load_adapter
 from restorerid_core.checkpoint.conversion import convert
 from restorerid_core.config import UNET
+from restorerid_core.demo.adapter_shapes import adapter_shapes
 from restorerid_core.errors import RestorerIDError
 
 Weights = dict[str, Tensor]

@@ -1,30 +1,42 @@
-"""The demonstration: its portrait, the networks of the tests, the run."""
+"""The demonstration: its portrait, the stand-ins for the face models, small networks, the run."""
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import ROOT
 from PIL import Image
-from tiny_networks import (
-    seeded_weights,
-    small_models,
-    untrained_musiq,
-)
 from torch import Size, Tensor
 
 from restorerid_core.__main__ import main
 from restorerid_core.checkpoint.inspection import inspect
 from restorerid_core.commands import demo
+from restorerid_core.demo.faces import (
+    CascadeDetector,
+    PixelRecognizer,
+    landmarks_in,
+    stand_in_analyzer,
+)
+from restorerid_core.demo.networks import (
+    seeded_weights,
+    small_models,
+    untrained_musiq,
+)
 from restorerid_core.demo.picture import degraded, portrait
 from restorerid_core.engine import locate
 from restorerid_core.engine.clip import tokenizer
-from restorerid_core.evaluation.pixels import psnr
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.faces.align import photo_from_image
+from restorerid_core.faces.detect import Detection, FaceAnalyzer
 from restorerid_core.id_scale import load_musiq, musiq_scores
-from restorerid_core.photo_files import read_photo
+
+EYES = np.array([[203, 101], [247, 102]])
+"""Of the portrait, seen by eye."""
+FACE = np.array([174, 66, 270, 162])
 
 
 @pytest.fixture
@@ -33,6 +45,10 @@ def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(locate, "OWN", tmp_path / "own")
     monkeypatch.setattr(locate, "comfy_folders", list)
     monkeypatch.delenv("RESTORERID_MODELS", raising=False)
+
+
+def at_face(photo: Tensor) -> Detection:
+    return Detection(FACE, landmarks_in(FACE[None])[0], 0.9)
 
 
 # Picture
@@ -51,6 +67,53 @@ def test_the_portrait_loses_its_detail_and_keeps_its_colours():
     assert detail(worse) < 0.7 * detail(photo)
     assert (worse.mean((1, 2)) - photo.mean((1, 2))).abs().max() < 0.01
     assert torch.equal(degraded(photo), worse)
+
+
+# Faces
+
+
+def test_the_portrait_and_its_degraded_copy_show_one_face():
+    analyzer = stand_in_analyzer()
+    clear, poor = (photo_from_image(photo) for photo in (portrait(), degraded(portrait())))
+    for found in (analyzer.analyze(clear), analyzer.find_all(poor)):
+        (face,) = found
+        assert np.abs(face.bbox - FACE).max() < 10
+        assert np.abs(face.landmarks[:2] - EYES).max() < 6
+        assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_wall_shows_no_face():
+    boxes, landmarks = CascadeDetector().detect(np.full((200, 300, 3), 90, np.uint8))
+    assert boxes.shape == (0, 5) and landmarks.shape == (0, 5, 2)
+
+
+def test_landmarks_move_and_grow_with_the_box():
+    box = np.array([[10.0, 20, 110, 120], [33, 47, 233, 247]])
+    first, second = landmarks_in(box)
+    assert np.allclose(second - (33, 47), 2 * (first - (10, 20)))
+    assert (first > box[0, :2]).all() and (first < box[0, 2:]).all()
+    assert first[0, 0] < first[2, 0] < first[1, 0] and first[0, 1] < first[2, 1] < first[3, 1]
+
+
+def test_the_recogniser_tells_pictures_apart():
+    analyzer = stand_in_analyzer()
+    photo, place = portrait(), at_face(portrait())
+    same, worse, flipped = (
+        analyzer.describe(photo_from_image(image), place).embedding
+        for image in (photo, degraded(photo), photo.flip(1))
+    )
+    assert same @ worse > 0.9
+    assert same @ flipped < 0.5
+
+
+def test_a_recogniser_of_another_width_is_named():
+    class Narrow(PixelRecognizer):
+        def get_feat(self, imgs: np.ndarray) -> np.ndarray:
+            return super().get_feat(imgs)[:, :128]
+
+    analyzer = FaceAnalyzer(CascadeDetector(), Narrow(), (512, 512), "narrow.onnx")
+    with pytest.raises(RestorerIDError, match=r"narrow\.onnx gives 128 numbers .* expected 512"):
+        analyzer.describe(photo_from_image(portrait()), at_face(portrait()))
 
 
 # Networks
@@ -83,19 +146,24 @@ def test_small_files_are_those_of_the_trained_networks(tmp_path: Path):
 # Command
 
 
+@pytest.mark.parametrize(
+    ("small_is_there", "chosen", "told"),
+    [(True, "restore_face", "this is the small network, for faces of 128 px"),
+     (False, "restore_untrained", "small untrained networks")],
+)  # fmt: skip
 def test_missing_weights_are_named_in_one_sentence(
     no_weights: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, small_is_there: bool, chosen: str, told: str,
 ):  # fmt: skip
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(demo, "restore_face", lambda *a: calls.append(a))
+    monkeypatch.setattr("restorerid_core.engine.small.is_there", lambda: small_is_there)
+    monkeypatch.setattr(demo, chosen, lambda *a: calls.append(a))
     out = tmp_path / "out"
-    assert main(["demo", "-o", str(out), "--models", str(tmp_path), "--steps", "4"]) == 0
+    assert main(["demo", "-o", str(out), "--models", str(tmp_path), "--steps", "7"]) == 0
     (message,) = [record.getMessage() for record in caplog.records]
     assert "(adapter, SD-1.5, CLIP vision, MUSIQ, face detector, face recogniser)" in message
-    assert "the small network, for faces of 128 px" in message
-    assert "restorerid_core fetch" in message
-    assert calls[0][0] == out and "--steps=4" in calls[0][1]
+    assert told in message and "restorerid_core fetch" in message
+    assert calls[0][0] == out and "--steps=7" in calls[0][1]
 
 
 def test_the_full_network_is_used_where_it_is(
@@ -106,29 +174,29 @@ def test_the_full_network_is_used_where_it_is(
     monkeypatch.setattr(demo, "restore_portrait", lambda *a: calls.append(a))
     assert main(["demo", "-o", str(tmp_path / "out"), "--models", str(tmp_path)]) == 0
     options = calls[0][1]
-    assert f"--models={tmp_path}" in options and not any("--steps" in o for o in options)
+    assert f"--models={tmp_path}" in options and "--network=full" in options
+    assert not any("--steps" in option for option in options)
     assert caplog.records == []
 
 
 @pytest.mark.slow
-def test_the_demonstration_restores_without_any_download(tmp_path: Path):
+def test_the_whole_pipeline_runs_without_weights(tmp_path: Path):
     env = {**os.environ, "RESTORERID_MODELS": str(tmp_path), "HOME": str(tmp_path)}
     env.pop("COMFYUI_PATH", None)
     command = [sys.executable, "-m", "restorerid_core", "demo", "-o", str(tmp_path / "out"),
                "--device", "cpu"]  # fmt: skip
     done = subprocess.run(
-        command, cwd=tmp_path, env={**env, "PYTHONPATH": str(ROOT)}, capture_output=True,
-        text=True, timeout=600,
-    )  # fmt: skip
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"The result sheet is {tmp_path / 'out' / 'sheet.png'}\n"
     assert "Warning" not in done.stderr
-    degraded, blind, known, original = (
-        read_photo(tmp_path / "out" / name).movedim(-1, 0)
-        for name in ("input/face.png", "blind/face.png", "with-reference/face.png",
-                     "input/original.png")
-    )  # fmt: skip
-    assert blind.shape == known.shape == original.shape == (3, 128, 128)
-    assert min(psnr(blind, original), psnr(known, original)) > psnr(degraded, original)
+    before, after = (
+        np.asarray(Image.open(tmp_path / "out" / name), int)
+        for name in ("input/photo.png", "photo.png")
+    )
+    changed = (before != after).any(-1)
+    assert changed[FACE[1] : FACE[3], FACE[0] : FACE[2]].mean() > 0.9
+    assert changed.mean() < 0.2
     width, height = Image.open(tmp_path / "out" / "sheet.png").size
-    assert width > 4 * height / 2
+    assert width > 5 * 384 and height > 384

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from adapter_shapes import adapter_shapes, scaled
 from engine_networks import attached, build_adapter, build_unet, golden_conditions, plain
 from helpers import FUSED_ATTENTION, Golden, relative_error, seeded_state_dict
 from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
 from restorerid_core.conditioning import FaceIdentity, LQCondition
+from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.engine.attachment import Attachment
 from restorerid_core.engine.sampling import Conditions, Denoiser, sample_released, sample_with
 from restorerid_core.engine.schedulers import RELEASED, SAMPLERS, SHORT, make_scheduler

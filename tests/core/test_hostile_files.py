@@ -21,12 +21,12 @@ from adapter_files import (
     saved,
     slim,
 )
-from adapter_shapes import adapter_shapes
 
 from restorerid_core.checkpoint import pickles
 from restorerid_core.checkpoint.adapter_file import load_adapter
 from restorerid_core.checkpoint.inspection import inspect
 from restorerid_core.config import UNET
+from restorerid_core.demo.adapter_shapes import adapter_shapes
 from restorerid_core.errors import RestorerIDError
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"

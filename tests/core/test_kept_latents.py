@@ -1,6 +1,7 @@
 """Latents that are computed once: what is kept, what a run sees of them, and a whole small network
 made on them."""
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,8 @@ def test_a_small_network_from_nothing(
     formula = {"format": "restorerid-id-scale", "alpha": 80, "beta": 10}
     (tmp_path / "small" / small.FORMULA_NAME).write_text(json.dumps(formula))
     monkeypatch.setattr(small, "FOLDER", tmp_path / "small")
+    monkeypatch.setattr("restorerid_core.engine.locate.comfy_folders", list)
+    monkeypatch.setattr("restorerid_core.engine.locate.OWN", tmp_path / "none")
     restored_by_the_small_network(tmp_path, capsys)
 
 
@@ -213,3 +216,9 @@ def restored_by_the_small_network(folder: Path, capsys: pytest.CaptureFixture[st
     assert not torch.equal(*(read_photo(folder / p / "few.png") for p in ("photos", "usual")))
     found = results("-o", str(folder / "large"), "--large-faces=restore")
     assert found["many"]["result"] == "Eileen"
+    assert main(["demo", "-o", str(folder / "demo"), "--models", str(folder), "--steps=2"]) == 0
+    names = ("input/original.png", "input/face.png", "blind/face.png", "with-reference/face.png")
+    shown = [read_photo(folder / "demo" / name) for name in names]
+    assert {picture.shape for picture in shown} == {(128, 128, 3)}
+    assert not any(torch.equal(*pair) for pair in pairwise(shown))
+    assert read_photo(folder / "demo" / "sheet.png").shape[1] > 4 * 128

@@ -20,6 +20,7 @@ SMALL = Models(Path("a"), Path("b"), None, PACK)
 @pytest.fixture(autouse=True)
 def the_small_network_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small, "small_models", lambda: SMALL)
+    monkeypatch.setattr(small, "is_there", lambda: True)
 
 
 def has_full(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
@@ -56,10 +57,14 @@ def test_the_network_and_its_options(
     assert all("missing: restorerid.safetensors" in text for text in fallen_back)
 
 
-def test_the_full_network_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "small_is_there"), [("full", True), ("auto", False)])
+def test_nothing_stands_in_for_the_full_network(
+    monkeypatch: pytest.MonkeyPatch, name: str, small_is_there: bool
+) -> None:
     has_full(monkeypatch, False)
+    monkeypatch.setattr(small, "is_there", lambda: small_is_there)
     with pytest.raises(RestorerIDError, match=r"missing: restorerid\.safetensors"):
-        choose_network(options("full"), musiq=True)
+        choose_network(options(name), musiq=True)
 
 
 def test_files_of_the_small_network_that_are_gone(
@@ -67,7 +72,7 @@ def test_files_of_the_small_network_that_are_gone(
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(small, "FOLDER", tmp_path)
-    with pytest.raises(RestorerIDError, match=r"lacks restorerid\.safetensors, .* install"):
+    with pytest.raises(RestorerIDError, match=r"lacks restorerid\.safetensors, .* train it"):
         small.small_models()
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from helpers import Golden
 from safetensors.torch import load_file
-from tiny_networks import small_models
 from torch import Tensor
 from training_scenes import CLIP_DIM, CLIP_LENGTH, Photos, tiny_config
 
 from restorerid_core.checkpoint.layout import FIR, ID_ATTENTION, SPADE, group_of
 from restorerid_core.conditioning import FaceIdentity
+from restorerid_core.demo.networks import small_models
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
 from restorerid_core.engine.restorer import Restorer

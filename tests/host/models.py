@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from adapter_shapes import adapter_shapes, scaled
 from helpers import seeded_state_dict
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
+
+from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 
 UNET = "model.diffusion_model."
 FULL_WIDTH = 320

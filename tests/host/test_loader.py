@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 from adapter_files import TINY, base_weights, full_weights, lightning
-from adapter_shapes import adapter_shapes
 from helpers import seeded_state_dict
 from models import SD15
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from restorerid_core.demo.adapter_shapes import adapter_shapes
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from adapter_shapes import adapter_shapes, scaled
 from safetensors.torch import save_file
 from torch import Size, Tensor
 
-from restorerid_core.engine.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models
-from restorerid_core.engine.sd15_shapes import clip_shapes, unet_shapes, vae_shapes
-from restorerid_core.faces.packs import FacePack
-from restorerid_core.id_scale import musiq_network
+from ..engine.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models
+from ..engine.sd15_shapes import clip_shapes, unet_shapes, vae_shapes
+from ..faces.packs import FacePack
+from ..id_scale import musiq_network
+from .adapter_shapes import adapter_shapes, scaled
 
 WIDTH, CLIP_DIM = 32, 80
 """Channels of the UNet, the LQ encoder and the VAE (320, 256 and 128 when trained) and of CLIP."""
@@ -29,7 +29,7 @@ VISION = {
 
 
 STAND_IN = FacePack(Path("stand-in"), Path("stand-in"))
-"""Of face models that need no files."""
+"""Of `demo.faces`, which needs no files."""
 
 
 def small_models(root: Path) -> Models:
