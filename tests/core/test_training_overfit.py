@@ -73,8 +73,8 @@ def trained_unet(folder: Path, steps: int) -> Any:
 
 @pytest.mark.slow
 def test_restored_is_3_db_above_degraded(tmp_path: Path, record_property: Any) -> None:
-    unet = trained_unet(tmp_path / "unet", 200)
-    config = tiny_config(tmp_path, iterations=350, **SETTINGS)
+    unet = trained_unet(tmp_path / "unet", 150)
+    config = tiny_config(tmp_path, iterations=230, **SETTINGS)
     weights = starting_weights(unet, SIZES, 0)
     objective = Objective(unet, weights, torch.zeros(1, 1, TEXT), "base")
     latents = Latents(AUTOENCODER, Degradation(PRESETS["heavy"]), torch.device("cpu"))
