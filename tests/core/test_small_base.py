@@ -7,13 +7,17 @@ import torch
 from helpers import Golden, relative_error
 from training_scenes import Photos, tiny_config
 
+from restorerid_core.demo.picture import portrait
 from restorerid_core.engine import vae
 from restorerid_core.engine.clip import encode_prompts
 from restorerid_core.engine.models import from_original, load_sd15
 from restorerid_core.engine.original_names import OriginalNames
 from restorerid_core.engine.sd15_shapes import unet_shapes, vae_shapes
 from restorerid_core.engine.sizes import unet_config, vae_config
+from restorerid_core.engine.small import FOLDER, SIDE
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.evaluation.pixels import psnr
+from restorerid_core.images import resize
 from restorerid_core.training.config_file import build_config, plain
 from restorerid_core.training.run_config import RunConfig
 from restorerid_core.training.small_base import (
@@ -83,6 +87,18 @@ def test_normalised_latents_and_the_same_pictures() -> None:
         assert latent.std() == pytest.approx(1.0, abs=1e-3)
         assert relative_error(vae.decode(model, latent), before) < 1e-4
         assert relative_error(after.std / after.mean.std(), spread.std / spread.mean.std()) < 1e-4
+
+
+def test_the_autoencoder_that_is_shipped_keeps_a_face() -> None:
+    """At 128 px, with latents of unit deviation as the UNet wants them."""
+    model, tensors = load_autoencoder(FOLDER / "autoencoder.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    face = resize(portrait()[None, :, 30:214, 130:314], (SIDE, SIDE))
+    with torch.no_grad():
+        latent = vae.encode(model.float(), face)
+        kept = vae.decode(model, latent)
+    assert latent.shape == (1, 16, 16, 16) and 0.7 < float(latent.std()) < 1.4
+    assert psnr(kept[0], face[0]) > 24
 
 
 def tiny(folder: Path, kind: type[Any], **changes: Any) -> Any:
