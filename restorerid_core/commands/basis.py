@@ -39,8 +39,8 @@ def restoration_basis(args: argparse.Namespace, models: Models) -> dict[str, Any
 
 def files_read(args: argparse.Namespace, models: Models) -> list[Path]:
     """What `restore` reads beside the photos."""
-    preset = [args.id_scale_preset] if args.id_scale_preset else []
-    return [*weight_files(models).values(), *reference_files(args.reference), *preset]
+    more = filter(None, (args.id_scale_preset, models.left, models.formula))
+    return [*weight_files(models).values(), *reference_files(args.reference), *more]
 
 
 def engine_basis(args: argparse.Namespace, models: Models, digests: Digests) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from ..engine.locate import Models, model_roots
 from ..engine.settings import FULL, SMALL, Settings
 from ..engine.weights import find_models
 from ..errors import RestorerIDError
+from ..faces.detect import FaceAnalyzer
+from ..faces.dlib_faces import DlibAnalyzer
 from .options import FULL_NETWORK, SMALL_NETWORK
 
 log = logging.getLogger(__name__)
@@ -35,14 +37,20 @@ def choose_network(args: argparse.Namespace, musiq: bool) -> Models:
                 SIDE, error,
             )  # fmt: skip
     models = models or small_models()
-    fill_in(args, SMALL if models.is_small else FULL)
+    if models.is_small:
+        fill_in(args, SMALL, DlibAnalyzer.same)
+    else:
+        fill_in(args)
     args.network = SMALL_NETWORK if models.is_small else FULL_NETWORK
     return models
 
 
-def fill_in(args: argparse.Namespace, usual: Settings = FULL) -> None:
-    """Gives options that were not given the values of `usual`."""
+def fill_in(
+    args: argparse.Namespace, usual: Settings = FULL, threshold: float = FaceAnalyzer.same
+) -> None:
+    """Gives options that were not given the values of `usual`, and the face models' threshold."""
     for name in ("steps", "guidance", "size", "start"):
         if getattr(args, name) is None:
             setattr(args, name, getattr(usual, name))
-
+    if args.threshold is None:
+        args.threshold = threshold

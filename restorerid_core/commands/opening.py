@@ -91,7 +91,7 @@ def open_restorer(
         quality=musiq,
         scale=args.id_scale or 0.0,
         formula=formula_of(args, models),
-        threshold=analyzer.same if args.threshold is None else args.threshold,
+        threshold=args.threshold,
         unmatched=args.unmatched or BLIND,
         faces_per_run=args.faces_per_run,
         largest=SIDE if models.is_small and args.large_faces == LEAVE else 0,

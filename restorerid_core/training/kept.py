@@ -1,4 +1,4 @@
-"""Latents that are computed once and kept: of good photos, mirrored too, and of degraded copies.
+"""Latents that are computed once and kept: of good photos, flipped too, and of degraded copies.
 
 A step of training then runs the networks alone; VAE and degradation took half of it and more.
 """
@@ -57,7 +57,7 @@ class LatentsConfig:
     copies: int = 6
     """Degraded copies of each photo."""
     degradations: tuple[str, ...] = ("released",)
-    """Presets of the copies in turn; every other round of them is mirrored."""
+    """Presets of the copies in turn; every other round of them is flipped."""
     degraded_at: int = 0
     """Side at which photos are degraded before they are reduced to `size`; 0 is `size`."""
     embeddings: bool = False
@@ -68,8 +68,8 @@ class LatentsConfig:
     """Of degradation and alteration."""
 
     @property
-    def mirrored(self) -> list[bool]:
-        """Which of the copies are."""
+    def flipped(self) -> list[bool]:
+        """Which of the copies are turned left to right."""
         return [copy // len(self.degradations) % 2 == 1 for copy in range(self.copies)]
 
     def __post_init__(self) -> None:
@@ -112,7 +112,7 @@ class Keeper:
                 bar.update(len(part))
         people = [face.person for face in faces]
         with replacing(c.output / INDEX) as temporary:
-            index = {"people": people, "per_shard": PER_SHARD, "mirrored": c.mirrored}
+            index = {"people": people, "per_shard": PER_SHARD, "flipped": c.flipped}
             temporary.write_text(json.dumps(index))
 
     @torch.no_grad()
@@ -126,8 +126,8 @@ class Keeper:
         photo = self.faces.picture(self.faces.faces[number])[None]
         good = self._at_size(photo)
         copies = self._at_size(torch.cat([self._copy(photo, number, k) for k in range(c.copies)]))
-        mirrored = torch.tensor(c.mirrored)[:, None, None, None]
-        as_good = torch.where(mirrored, copies.flip(-1), copies)
+        flipped = torch.tensor(c.flipped)[:, None, None, None]
+        as_good = torch.where(flipped, copies.flip(-1), copies)
         pictures = torch.cat([good, good.flip(-1), as_good])
         latents = vae.encode(self.autoencoder, pictures).half().cpu()
         found = {"good": latents[:2], "degraded": latents[2:]}
@@ -149,7 +149,7 @@ class Keeper:
 
 
 def alter(photo: Tensor, generator: torch.Generator) -> Tensor:
-    """A photo as its own reference: mirrored, cut, recoloured and resampled by chance.
+    """A photo as its own reference: flipped, cut, recoloured and resampled by chance.
 
     Its pixels cannot be copied, and who it is stays.
 
@@ -186,7 +186,7 @@ class KeptLatents:
     Attributes:
         root: the folder.
         people: whose face each is; None where nobody knows.
-        mirrored: which of the degraded copies are.
+        flipped: which of the degraded copies are turned left to right.
 
     Raises:
         RestorerIDError: there is none.
@@ -194,7 +194,7 @@ class KeptLatents:
 
     root: Path
     people: list[str | None] = field(init=False)
-    mirrored: list[bool] = field(init=False)
+    flipped: list[bool] = field(init=False)
     _per_shard: int = field(init=False)
     _shards: dict[int, Any] = field(init=False, default_factory=dict)
 
@@ -202,7 +202,7 @@ class KeptLatents:
         try:
             index = json.loads((self.root / INDEX).read_text(encoding="utf-8"))
             self.people, self._per_shard = list(index["people"]), int(index["per_shard"])
-            self.mirrored = list(index["mirrored"])
+            self.flipped = list(index["flipped"])
             if not self.people or self._per_shard < 1:
                 raise ValueError("it is empty")
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -269,7 +269,7 @@ class KeptStream(Dataset[dict[str, Tensor]]):
         face = self._draws.item(number)
         generator = np.random.default_rng((self._seed, number))
         copy = int(generator.integers(self._copies))
-        target = self._kept.read("good", face, int(self._kept.mirrored[copy]))
+        target = self._kept.read("good", face, int(self._kept.flipped[copy]))
         noise = generator.standard_normal(tuple(target.shape), dtype=np.float32)
         sample = {
             "target": target,

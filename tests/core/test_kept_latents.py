@@ -61,13 +61,13 @@ def kept(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> KeptLatents:
 def test_what_is_kept(kept: KeptLatents) -> None:
     assert kept.people == ["ann", "ann", "ben", "cat"]
     assert kept.latent_shape == (4, 16, 16)
-    assert kept.mirrored == [False, False, True, True]  # both presets either way
+    assert kept.flipped == [False, False, True, True]  # both presets either way
     for face in range(len(kept)):
-        plain, mirrored = (kept.read("good", face, row) for row in range(2))
-        assert torch.equal(plain.flip(-1), mirrored)
+        plain, flipped = (kept.read("good", face, row) for row in range(2))
+        assert torch.equal(plain.flip(-1), flipped)
         for copy in range(COPIES):
             lq = kept.read("degraded", face, copy)
-            good = mirrored if kept.mirrored[copy] else plain
+            good = flipped if kept.flipped[copy] else plain
             # A copy lies as its own good photo does.
             assert (lq - good).norm() < (lq - good.flip(-1)).norm()
         assert kept.count("left") == COPIES and kept.read("left", face, 0) > 0.5

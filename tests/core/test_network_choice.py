@@ -33,7 +33,7 @@ def has_full(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
 
 
 def options(name: str, **given: Any) -> argparse.Namespace:
-    usual: dict[str, Any] = dict.fromkeys(("steps", "guidance", "size", "start"))
+    usual: dict[str, Any] = dict.fromkeys(("steps", "guidance", "size", "start", "threshold"))
     return argparse.Namespace(network=name, models=[], **usual | given)
 
 
@@ -50,6 +50,7 @@ def test_the_network_and_its_options(
     assert choose_network(args, musiq=True) is expected
     usual = {FULL: (7, 4.0, 512, "noise"), SMALL: (7, 1.0, 128, "lq")}
     assert (args.steps, args.guidance, args.size, args.start) == usual[expected]
+    assert args.threshold == (0.25 if expected is FULL else 0.922)
     assert args.network == ("full" if expected is FULL else "small")
     fallen_back = [record.getMessage() for record in caplog.records]
     assert len(fallen_back) == (name == "auto" and not full)
