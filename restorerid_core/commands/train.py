@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..training.data import AlignedFaces, PreparedFaces
-    from ..training.kept import LatentsConfig
+    from ..training.keeping import LatentsConfig
     from ..training.publish import SmallConfig
     from ..training.run_config import RunConfig
 
@@ -74,7 +74,8 @@ def train(args: argparse.Namespace) -> None:
     from ..training.checkpoints import Checkpoints
     from ..training.config import PRESETS, TrainingConfig
     from ..training.config_file import plain, read_config
-    from ..training.kept import SHARDS, LatentsConfig
+    from ..training.keeping import LatentsConfig
+    from ..training.kept import SHARDS
     from ..training.left import LeftConfig
     from ..training.loop import CHECKPOINTS
     from ..training.publish import SmallConfig
@@ -140,7 +141,8 @@ def train_on(stage: str, config: Config) -> Path:
         RestorerIDError: as the stages, and as `open_photos`.
     """
     from ..training.config import Stage, TrainingConfig
-    from ..training.kept import KeptLatents, LatentsConfig
+    from ..training.keeping import LatentsConfig
+    from ..training.kept import KeptLatents
     from ..training.left import LeftConfig, train_left
     from ..training.publish import SmallConfig, publish
     from ..training.small_base import AutoencoderConfig, UNetConfig
@@ -172,7 +174,7 @@ def keep_latents(config: LatentsConfig) -> Path:
         RestorerIDError: the photos, the VAE or dlib's recogniser cannot be used.
     """
     from ..faces.dlib_recognition import load_recognition
-    from ..training.kept import Keeper
+    from ..training.keeping import Keeper
     from ..training.likeness import embed_faces
     from ..training.small_stages import load_autoencoder
 

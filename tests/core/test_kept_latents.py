@@ -20,7 +20,8 @@ from restorerid_core.errors import RestorerIDError
 from restorerid_core.images import resize
 from restorerid_core.photo_files import read_photo, save
 from restorerid_core.training.data import AlignedFaces
-from restorerid_core.training.kept import Keeper, KeptLatents, KeptStream, LatentsConfig, alter
+from restorerid_core.training.keeping import Keeper, LatentsConfig, alter
+from restorerid_core.training.kept import KeptLatents, KeptStream
 
 PEOPLE = {"ann": 2, "ben": 1, "cat": 1}
 COPIES = 4
