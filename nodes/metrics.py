@@ -72,7 +72,7 @@ class RestorerIDMetrics(io.ComfyNode):
                 notes.append(f"image {index + 1}: its original shows no face, so LMSE and ID are "
                              "left out")
         header, cells = image_texts(scores)
-        text = "\n".join([to_markdown(header, cells), *notes]).strip()
+        text = "\n".join([to_markdown(header, cells, 1), *notes]).strip()
         return io.NodeOutput(text, draw_table(header, cells)[None].movedim(1, -1).contiguous())
 
 

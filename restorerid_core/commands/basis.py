@@ -11,6 +11,7 @@ from .. import id_scale
 from ..engine.locate import MUSIQ, Models, folders, model_roots
 from ..evaluation.lpips import lpips_weights
 from ..evaluation.meter import Meter
+from ..faces.dlib_faces import dlib_pack
 from ..faces.packs import FacePack, find_pack
 from ..run_folder import DIGESTS, Digests, digest_of
 from .devices import open_device
@@ -112,4 +113,6 @@ def metric_basis(args: argparse.Namespace, meter: Meter, digests: Digests) -> di
     if meter.analyzer is not None:
         pack = find_pack(folders(roots, "insightface"))
         found |= {name: digests.of(path) for name, path in face_files(pack).items()}
+    if meter.dlib is not None:
+        found["dlib"] = digest_of([digests.of(path) for path in face_files(dlib_pack()).values()])
     return found

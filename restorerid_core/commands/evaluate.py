@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from .. import ranges
 from ..errors import RestorerIDError
-from ..evaluation.methods import METHODS, Configuration, Method, needs_musiq, parse_methods
+from ..evaluation.methods import (
+    METHODS,
+    USUAL,
+    Baseline,
+    Configuration,
+    Method,
+    needs_musiq,
+    parse_methods,
+)
 from ..run_folder import DIGESTS, Digests, check_not_read
 from .arguments import number
 from .options import add_people_options, check_engine_options
@@ -40,9 +48,9 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_people_options(parser, ["light", "heavy"])
     add = parser.add_argument
-    add("--methods", nargs="+", default=list(METHODS), metavar="METHOD",
+    add("--methods", nargs="+", default=list(USUAL), metavar="METHOD",
         help=f"{', '.join(METHODS)}, or one of your own such as mine:scale=0.4,fir=0.5; "
-        "default: all of them")
+        "default: all but realesrgan")
     add("--beside", action="append", default=[], type=Path, metavar="TABLE.csv",
         help="rows of another run or paper, shown below ours")
     add("--grid-rows", type=number(ranges.GRID_ROWS), default=6, metavar="N",
@@ -69,6 +77,9 @@ def evaluate(args: argparse.Namespace) -> int:
     check_engine_options(args)
     for table in args.beside:
         read_csv(table)
+    for method in methods:
+        if isinstance(method, Baseline):
+            method.open()
     people = find_identities(args.people)[: args.limit]
     mine = share(people, args.device)
     state = PartialState()
@@ -76,7 +87,7 @@ def evaluate(args: argparse.Namespace) -> int:
     run = open_run(args, methods, people, models, args.beside)
     if not args.overwrite:
         run.check([m for m in methods if run.scale or not needs_musiq(m)], mine)
-    run.meter = open_meter_of(args)
+    run.meter = open_meter_of(args, dlib=bool(models and models.is_small))
     run.metrics = metric_basis(args, run.meter, run.digests)
     methods = usable_methods(methods, bool(models and models.left) or run.meter.musiq is not None)
     run.degrade(mine)

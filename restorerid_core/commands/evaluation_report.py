@@ -39,7 +39,7 @@ def write_report(
     rows = [
         row for name in run.degradations for row in (*rows, *others) if row.degradation == name
     ]
-    markdown = to_markdown(*texts(rows))
+    markdown = to_markdown(*texts(rows), 2)
     tables = (f"{markdown}\n{FOOTNOTE}", to_csv(rows), to_latex(rows))
     for name, text in zip(TABLES, tables, strict=True):
         write_text(run.output / name, text)

@@ -126,8 +126,12 @@ def formula_of(args: argparse.Namespace, models: Models) -> IDScalePreset:
     return read_preset(preset) if preset else IDScalePreset()
 
 
-def open_meter_of(args: argparse.Namespace, lpips: bool = True) -> Meter:
-    """The metrics whose weights are in the models folders or can be fetched; others are logged."""
+def open_meter_of(args: argparse.Namespace, lpips: bool = True, dlib: bool = False) -> Meter:
+    """The metrics whose weights are in the models folders or can be fetched; others are logged.
+
+    Args:
+        dlib: whether to measure ID by dlib's recogniser, too.
+    """
     log.info("loading the metrics ...")
     roots = model_roots(args.models)
     analyzer = None
@@ -139,7 +143,7 @@ def open_meter_of(args: argparse.Namespace, lpips: bool = True) -> Meter:
     meter = open_meter(places, folders(roots, "musiq"), analyzer, open_device(args.device))
     for sentence in meter.missing:
         log.warning("%s", sentence)
-    return meter
+    return replace(meter, dlib=load_dlib()) if dlib else meter
 
 
 def choose_dtype(name: str, device: torch.device) -> str:

@@ -90,7 +90,7 @@ def _reasons(photos: Sequence[Record]) -> str:
 
 def _histogram(people: Sequence[int]) -> str:
     rows = [[str(kept), str(count)] for kept, count in sorted(Counter(people).items())]
-    return to_markdown(["photos kept", "people"], rows, 2) if rows else "Nobody is named.\n"
+    return to_markdown(["photos kept", "people"], rows, 0) if rows else "Nobody is named.\n"
 
 
 def _quantiles(photos: Sequence[Record]) -> str:
@@ -99,7 +99,7 @@ def _quantiles(photos: Sequence[Record]) -> str:
         values = [value for record in photos if (value := getattr(record, name)) is not None]
         if values:
             rows.append([name, *(f"{q:.3g}" for q in np.quantile(values, (0, 0.05, 0.5, 0.95, 1)))])
-    return to_markdown(["", "least", "5 %", "median", "95 %", "most"], rows, 5)
+    return to_markdown(["", "least", "5 %", "median", "95 %", "most"], rows, 1)
 
 
 def to_photos_csv(records: Records) -> str:

@@ -24,10 +24,14 @@ Scores = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is shown: the direction that is better, and its digits after the point."""
+    """How a metric is shown: the direction that is better, and its digits after the point.
+
+    One that is not `usual` has a column only where it was measured.
+    """
 
     higher_is_better: bool
     digits: int
+    usual: bool = True
 
     @property
     def arrow(self) -> str:
@@ -41,8 +45,10 @@ METRICS = {
     "MUSIQ": Metric(True, 2),
     "LMSE": Metric(False, 2),
     "ID": Metric(True, 3),
+    "ID (dlib)": Metric(True, 3, usual=False),
 }
-"""In the order of the paper's tables."""
+"""In the order of the paper's tables; the last is by the recogniser that the small network knows.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,12 @@ class Original:
     """What pictures are compared with, (3, H, W) in [0, 1].
 
     `face` is None where it shows none or faces are not measured; LMSE and ID are then left out.
+    `dlib_face` is the same for dlib's models.
     """
 
     image: Tensor
     face: DetectedFace | None
+    dlib_face: DetectedFace | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Meter:
     """Measures pictures against their originals.
 
     Attributes:
-        lpips, musiq, analyzer: networks; the metrics of one that is None are not measured.
+        lpips, musiq, analyzer, dlib: networks; the metrics of one that is None are not measured.
         missing: a sentence for each that is None.
         device: where LPIPS and MUSIQ run.
     """
@@ -69,6 +77,7 @@ class Meter:
     lpips: nn.Module | None = None
     musiq: nn.Module | None = None
     analyzer: FaceAnalyzer | None = None
+    dlib: FaceAnalyzer | None = None
     missing: tuple[str, ...] = ()
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -80,6 +89,7 @@ class Meter:
             "MUSIQ": self.musiq is None,
             "LMSE": self.analyzer is None,
             "ID": self.analyzer is None,
+            "ID (dlib)": self.dlib is None,
         }
         return tuple(name for name in METRICS if not absent.get(name))
 
@@ -94,11 +104,14 @@ class Meter:
                 f"{name} is {original.shape[2]}x{original.shape[1]} px; expected at least "
                 f"{MIN_SIDE} px on each side: use a larger picture."
             )
-        face = None if self.analyzer is None else find_face(self.analyzer, original)
-        return Original(original, face)
+        face, dlib_face = (
+            None if analyzer is None else find_face(analyzer, original)
+            for analyzer in (self.analyzer, self.dlib)
+        )
+        return Original(original, face, dlib_face)
 
     def measure(self, image: Tensor, original: Original) -> dict[str, float | None]:
-        """Every metric in `measured`; LMSE and ID only if the original shows a face.
+        """Every metric in `measured`; those of faces only if the original shows one.
 
         Args:
             image: (3, h, w) in [0, 1]; another size than the original's is resized to it.
@@ -114,6 +127,8 @@ class Meter:
             scores["MUSIQ"] = musiq_scores(self.musiq, image[None], self.device)[0]
         if self.analyzer is not None and original.face is not None:
             scores["LMSE"], scores["ID"] = likeness(self.analyzer, image, original.face)
+        if self.dlib is not None and original.dlib_face is not None:
+            scores["ID (dlib)"] = likeness(self.dlib, image, original.dlib_face)[1]
         return scores
 
 
@@ -142,6 +157,6 @@ def open_meter(
         None if lpips is None else load("LPIPS", lambda: load_lpips(*lpips_weights(lpips))),
         load("MUSIQ", lambda: load_musiq(musiq_weights(musiq))),
         analyzer,
-        tuple(missing),
-        device or torch.device("cpu"),
+        missing=tuple(missing),
+        device=device or torch.device("cpu"),
     )

@@ -19,11 +19,17 @@ TRAINING_SCALE = 0.75
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method without weights; `apply` takes and gives (3, H, W) in [0, 1]."""
+    """A method without RestorerID's weights.
+
+    Attributes:
+        apply: takes and gives (3, H, W) in [0, 1].
+        open: gets ready what `apply` needs; raises RestorerIDError where it is missing.
+    """
 
     name: str
     title: str
     apply: Callable[[Tensor], Tensor]
+    open: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,20 @@ def sharpen(image: Tensor, sigma: float = 2.0, amount: float = 1.0) -> Tensor:
     return torch.lerp(blurred, image, 1 + amount).clamp(0, 1)
 
 
+def realesrgan(image: Tensor) -> Tensor:
+    """As `restore_by_realesrgan`."""
+    from .realesrgan import restore_by_realesrgan
+
+    return restore_by_realesrgan(image)
+
+
+def open_realesrgan() -> object:
+    """As `load_realesrgan`."""
+    from .realesrgan import load_realesrgan
+
+    return load_realesrgan()
+
+
 BASELINES = (
     Baseline("input", "degraded input", lambda image: image),
     Baseline("bicubic", "bicubic", smooth),
@@ -78,7 +98,11 @@ TABLE_3 = (
     Configuration("fir", "+ FIR-Adapter", scale=TRAINING_SCALE),
     Configuration("aidsa", "+ AIDSA"),
 )
-METHODS: dict[str, Method] = {method.name: method for method in (*BASELINES, *TABLE_3)}
+USUAL: dict[str, Method] = {method.name: method for method in (*BASELINES, *TABLE_3)}
+REAL_ESRGAN = Baseline("realesrgan", "Real-ESRGAN x4plus", realesrgan, open_realesrgan)
+METHODS: dict[str, Method] = {**USUAL, REAL_ESRGAN.name: REAL_ESRGAN}
+"""All by name. Real-ESRGAN takes packages of its own and half a minute for 128 px, so it has to be
+asked for."""
 
 
 def parse_method(text: str) -> Method:

@@ -64,11 +64,19 @@ class Row:
 
 def texts(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Header and cells; where a mean leaves pictures out, it says over how many it is."""
-    header = ["degradation", "method", *(f"{name} {m.arrow}" for name, m in METRICS.items())]
+    names = columns(rows)
+    header = ["degradation", "method", *(f"{name} {METRICS[name].arrow}" for name in names)]
     return header, [
-        [row.degradation, row.method, *(_cell(row, name) for name in METRICS)]
-        for row in rows
+        [row.degradation, row.method, *(_cell(row, name) for name in names)] for row in rows
     ]
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """The metrics that a table of these rows shows."""
+    return [
+        name for name, metric in METRICS.items()
+        if metric.usual or any(name in row.means for row in rows)
+    ]  # fmt: skip
 
 
 def _cell(row: Row, name: str) -> str:
@@ -93,19 +101,18 @@ def image_texts(scores: Sequence[Scores]) -> tuple[list[str], list[list[str]]]:
 
     The mean leaves out what is None.
     """
-    header = ["image", *(f"{name} {metric.arrow}" for name, metric in METRICS.items())]
     singles = [Row.of("", "", [score]) for score in scores]
+    names = columns(singles)
+    header = ["image", *(f"{name} {METRICS[name].arrow}" for name in names)]
     rows = [(str(number), row) for number, row in enumerate(singles, 1)]
     if len(scores) > 1:
         rows.append((f"mean of {len(scores)}", Row.of("", "", scores)))
-    return header, [[name, *(_cell(row, metric) for metric in METRICS)] for name, row in rows]
+    return header, [[name, *(_cell(row, metric) for metric in names)] for name, row in rows]
 
 
-def to_markdown(
-    header: Sequence[str], cells: Sequence[Sequence[str]], numbers: int = len(METRICS)
-) -> str:
-    """The last columns, `numbers` of them, to the right."""
-    words = len(header) - numbers
+def to_markdown(header: Sequence[str], cells: Sequence[Sequence[str]], words: int) -> str:
+    """Columns to the right but for the first, `words` of them."""
+    numbers = len(header) - words
     rows = [list(map(markdown_text, row)) for row in (header, *cells)]
     lines = [rows[0], ["---"] * words + ["---:"] * numbers, *rows[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
@@ -127,7 +134,7 @@ def csv_text(cell: object) -> object:
 def to_latex(rows: Sequence[Row]) -> str:
     """A `tabular` that needs no package; a line between degradations."""
     header, cells = texts(rows)
-    lines = [rf"\begin{{tabular}}{{ll{'r' * len(METRICS)}}}", r"\hline"]
+    lines = [rf"\begin{{tabular}}{{ll{'r' * (len(header) - 2)}}}", r"\hline"]
     previous = None
     for line in [header, *cells]:
         if line[0] != previous and previous is not None:

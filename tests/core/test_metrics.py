@@ -179,7 +179,7 @@ def test_all_metrics_with_their_weights_in_folders(
 ):
     musiq_file(tmp_path)
     meter = open_meter([lpips_paths[0].parent], [tmp_path], analyzer)
-    assert meter.measured == tuple(METRICS)
+    assert meter.measured == tuple(name for name, metric in METRICS.items() if metric.usual)
     assert meter.missing == ()
 
 
