@@ -1,5 +1,6 @@
 """FaceID embedder: the identity of the person on reference photos."""
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.utils
@@ -8,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..restorerid_core.faces.align import CLIP_FACE, align_face, photo_from_image
-from ..restorerid_core.faces.choose import FACE_RULES, choose_face
+from ..restorerid_core.faces.choose import FACE_RULES, LARGEST, choose_face
 from ..restorerid_core.faces.detect import (
     DetectedFace,
     FaceAnalyzer,
@@ -46,6 +47,7 @@ class RestorerIDFaceEmbed(io.ComfyNode):
             node_id="RestorerIDFaceEmbed",
             display_name="RestorerID FaceID Embedder",
             category=CATEGORY,
+            is_input_list=True,
             description="Finds the face on one or more reference photos and turns it into the "
             "identity that the restoration keeps.",
             inputs=[
@@ -57,7 +59,8 @@ class RestorerIDFaceEmbed(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     tooltip="Reference photo(s) of the person: sharp, with a face of 112 px or "
-                    "more. Several photos make a batch.",
+                    "more. Several photos are a batch, or a list of "
+                    "photos of any sizes.",
                 ),
                 *face_choice_inputs(),
                 io.Combo.Input(
@@ -79,42 +82,43 @@ class RestorerIDFaceEmbed(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, face_models: str | None = None) -> bool | str:
+    def validate_inputs(cls, face_models: list[str] | None = None) -> bool | str:
         return validate_face_models(face_models)
 
     @classmethod
     def execute(
         cls,
-        restorerid: RestorerIDModel,
-        clip_vision: Any,
-        image: Tensor,
-        face: str,
-        face_index: int,
-        combine: str,
-        face_models: str,
+        restorerid: list[RestorerIDModel],
+        clip_vision: list[Any],
+        image: list[Tensor],
+        face: list[str],
+        face_index: list[int],
+        combine: list[str],
+        face_models: list[str],
     ) -> io.NodeOutput:
-        require_vit_h(clip_vision)
-        check_choice(face, FACE_RULES, "face")
-        check_choice(combine, COMBINATIONS, "combine")
-        face_index = FACE_INDEX.check(face_index, "face_index")
-        photos = to_rgb(check_image(image, "image", MIN_SIDE)).movedim(-1, 1)
-        analyzer = load_analyzer(find_pack(face_model_roots(), face_models))
+        require_vit_h(clip_vision[0])
+        rule = check_choice(face[0], FACE_RULES, "face")
+        check_choice(combine[0], COMBINATIONS, "combine")
+        index = FACE_INDEX.check(face_index[0], "face_index")
+        batches = [to_rgb(check_image(batch, "image", MIN_SIDE)).movedim(-1, 1) for batch in image]
+        photos = [photo for batch in batches for photo in batch]
+        analyzer = load_analyzer(find_pack(face_model_roots(), face_models[0]))
         progress = comfy.utils.ProgressBar(2 * len(photos))
-        embeddings, crops = find_faces(analyzer, photos, face, face_index, progress)
+        embeddings, crops = find_faces(analyzer, photos, rule, index, progress)
         identity = build_identity(
             embeddings,
-            clip_hidden(clip_vision, crops, progress),
-            unconditional_hidden(clip_vision),
-            projector(restorerid.face_projector),
-            combine,
+            clip_hidden(clip_vision[0], crops, progress),
+            unconditional_hidden(clip_vision[0]),
+            projector(restorerid[0].face_projector),
+            combine[0],
         )
         return io.NodeOutput(identity, crops.flip(-1))
 
 
 def find_faces(
-    analyzer: FaceAnalyzer, photos: Tensor, rule: str, index: int, progress: Any
+    analyzer: FaceAnalyzer, photos: Sequence[Tensor], rule: str, index: int, progress: Any
 ) -> tuple[Tensor, Tensor]:
-    """The face of each photo of a batch (n, 3, H, W).
+    """The face of each of n photos (3, H, W).
 
     Returns embeddings (n, 512) and aligned crops (n, 224, 224, 3) in [0, 1], BGR.
     """
@@ -122,7 +126,7 @@ def find_faces(
     for number, reference in enumerate(steps(photos, progress), 1):
         name = f"reference image {number} of {len(photos)}"
         photo = photo_from_image(reference)
-        faces = analyzer.analyze(photo, check=stop_if_cancelled)
+        faces = analyzer.analyze(photo, rule != LARGEST, stop_if_cancelled)
         face = choose_face(faces, photo.shape, rule, index, name)
         if len(faces) > 1:
             log_choice(name, len(faces), rule, face)

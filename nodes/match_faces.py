@@ -11,7 +11,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.crop import FaceCrops
-from ..restorerid_core.faces.detect import load_analyzer
+from ..restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
 from ..restorerid_core.faces.match import BLIND, LEAVE, parse_choices
 from ..restorerid_core.faces.matching import (
     FaceFeatures,
@@ -125,7 +125,7 @@ class RestorerIDMatchFaces(io.ComfyNode):
         nothing = [ExecutionBlocker(None)]
         ahead = work_ahead([len(image) for image in images], sum(map(len, matches)))
         log.info("RestorerID Match Faces: %s", ahead)
-        text = f"{ahead}\n{report(crops, matches, known, chosen, rest)}"
+        text = f"{ahead}\n{report(crops, matches, known, chosen, rest, FaceAnalyzer.same)}"
         return io.NodeOutput(faces or nothing, images or nothing, places, text)
 
 

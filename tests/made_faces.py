@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restorerid_core.faces.crop import TEMPLATE, CropFace
+from restorerid_core.faces.crop import CropFace
 from restorerid_core.faces.detect import DetectedFace
+from restorerid_core.faces.landmarks import TEMPLATE
 from restorerid_core.faces.packs import FacePack
 
 PACK = FacePack(Path("detector.onnx"), Path("recognizer.onnx"))

@@ -40,7 +40,7 @@ class StandIn:
         self.seen = 0
         self.stop_after = stop_after
 
-    def analyze(self, photo: np.ndarray, margins: object = None) -> list[DetectedFace]:
+    def analyze(self, photo: np.ndarray) -> list[DetectedFace]:
         if self.seen == self.stop_after:
             raise KeyboardInterrupt
         self.seen += 1

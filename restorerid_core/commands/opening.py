@@ -32,7 +32,7 @@ from ..faces.packs import find_pack
 from ..faces.paste import PasteSettings
 from ..faces.people import find_sources, read_people
 from ..faces.person import Person, merge_people
-from ..faces.reference import Reference, study_person
+from ..faces.reference import Reference, look_alikes, study_person
 from ..id_scale_preset import IDScalePreset, read_preset
 from ..photo_files import list_photos, warn_of_others
 from .devices import open_device
@@ -190,7 +190,8 @@ def study(analyzer: FaceAnalyzer, people: Sequence[Person]) -> dict[str, Referen
         RestorerIDError: there are references, but none with a face.
     """
     known = {person.name: study_person(analyzer, person) for person in people}
-    for note in (note for person in known.values() for note in person.notes):
+    notes = [note for person in known.values() for note in person.notes]
+    for note in [*notes, *look_alikes(known.values(), analyzer.same)]:
         log.warning("%s", note)
     if known and not any(person.faces for person in known.values()):
         raise RestorerIDError(

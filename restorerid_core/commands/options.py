@@ -8,6 +8,7 @@ from .. import ranges
 from ..degradation.config import PRESETS
 from ..engine.schedulers import SAMPLERS
 from ..engine.settings import COLOR_FIXES, FULL, NEGATIVE, PROMPT, SMALL, STARTS
+from ..errors import RestorerIDError
 from ..faces.match import BLIND
 from ..faces.tone import AUTO
 from .arguments import number
@@ -79,7 +80,7 @@ def check_engine_options(args: argparse.Namespace) -> None:
 
     Raises:
         RestorerIDError: the device is not here, the sampler is none, the preset cannot be read, or
-            a reference is nowhere.
+            a reference is nowhere, or a prompt is no text.
     """
     from ..engine.schedulers import make_scheduler
     from ..id_scale_preset import read_preset
@@ -91,6 +92,13 @@ def check_engine_options(args: argparse.Namespace) -> None:
         read_preset(args.id_scale_preset)
     for reference in args.reference:
         split_reference(reference)
+    for name in ("prompt", "negative"):
+        text = getattr(args, name)
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise RestorerIDError(
+                f"--{name} is {text!a:.{ranges.SHOWN}}, which is no text in the encoding of the "
+                "command line; expected UTF-8: type it anew."
+            )
 
 
 def engine_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..evaluation.table import csv_text, to_markdown
 from ..run_folder import claim, replacing, write_json, write_text
 from ..training.data.cleaning import REASONS
 from ..training.data.faces import INDEX, UNCONDITIONAL, PreparedFace
-from ..training.data.shards import pack
+from ..training.data.shards import check_there, pack
 from ..training.data.sources import Group
 from .prepare_run import Preparation, Record
 
@@ -47,6 +47,7 @@ def finish(run: Preparation, groups: Sequence[Group], per_shard: int | None) -> 
             f"none of the photos is kept; '{run.output / 'report.md'}' tells why: choose other "
             "limits, or better photos."
         )
+    check_there(run.output, faces)
     write_index(run, faces)
     if per_shard:
         with claim(run.output / INDEX, wait=True):

@@ -14,7 +14,7 @@ from ..errors import RestorerIDError, explain
 from ..faces.detect import FaceAnalyzer
 from ..faces.limits import Limits
 from ..photo_files import save
-from ..run_folder import claimed, read_json, replacing, write_json
+from ..run_folder import claimed, read_json, replacing, sha256_of, write_json
 from ..training.data.cleaning import FAILED, Drop, clean, cosines
 from ..training.data.portraits import Portrait, study_photo
 from ..training.data.sources import Group
@@ -28,7 +28,8 @@ class Record:
     """What became of one photo.
 
     Attributes:
-        source: the photo's file.
+        source: the photo's file; `size` in bytes and `changed`, its time in nanoseconds, tell at a
+            glance that it is still the same, and `content`, its SHA-256, where they differ.
         name: of the files made of it, from OUT on, without ending; None if it was dropped.
         reason: one of `REASONS`, and `detail` a sentence, if it was dropped.
         side, score, sharpness, norm: as in `Limits`, but `norm` is the length itself; None without
@@ -45,6 +46,19 @@ class Record:
     sharpness: float | None = None
     norm: float | None = None
     cosine: float | None = None
+    size: int | None = None
+    changed: int | None = None
+    content: str | None = None
+
+    def is_of(self, path: Path) -> bool:
+        """Whether it tells of this photo as it is now."""
+        if self.source != _source(path):
+            return False
+        if self.content is None or not path.is_file():  # by an older version; gone: told elsewhere
+            return True
+        status = path.stat()
+        unchanged = (status.st_size, status.st_mtime_ns) == (self.size, self.changed)
+        return unchanged or sha256_of(path) == self.content
 
 
 @dataclass(frozen=True)
@@ -91,16 +105,22 @@ class Preparation:
         if found is None:
             return None
         records = [Record(**record) for record in found]
-        if [record.source for record in records] != [_source(path) for path in group.photos]:
+        same = len(records) == len(group.photos) and all(
+            record.is_of(path) for record, path in zip(records, group.photos, strict=True)
+        )
+        if not same:
+            folder = self.output / group.name
             raise RestorerIDError(
-                f"'{self.output / group.name}' was made from other photos than now given for "
-                f"'{group.name}': choose an empty folder, or give the photos of before."
+                f"'{folder}' was made from other photos than now given for '{group.name}': delete "
+                "that folder to make it anew, or give the photos of before."
             )
         return records
 
     def prepare(self, group: Group, bar: tqdm[Any]) -> None:
         found: list[Portrait | Drop] = []
+        files: list[dict[str, Any]] = []
         for number, path in enumerate(group.photos):
+            files.append(_file(path))
             found.append(self._study(path, number))
             bar.update()
         portraits = [portrait for portrait in found if isinstance(portrait, Portrait)]
@@ -117,7 +137,7 @@ class Preparation:
                     dropped[number] = Drop(FAILED, explain(error))
         similar = cosines(faces, dropped) if group.person is not None else {}
         records = [
-            _record(group, number, item, dropped.get(number), similar)
+            replace(_record(group, number, item, dropped.get(number), similar), **files[number])
             for number, item in enumerate(found)
         ]
         write_json(self.record_file(group), [asdict(record) for record in records])
@@ -150,6 +170,15 @@ def check_places(groups: Sequence[Group], output: Path) -> None:
 
 def _source(path: Path) -> str:
     return str(path.resolve())
+
+
+def _file(path: Path) -> dict[str, Any]:
+    """What a record keeps of a photo's file; nothing of one that cannot be read."""
+    try:
+        status = path.stat()
+        return {"size": status.st_size, "changed": status.st_mtime_ns, "content": sha256_of(path)}
+    except OSError:
+        return {}
 
 
 def _name(group: Group, number: int) -> str:

@@ -78,7 +78,8 @@ def write_report(
     for face in result.faces:
         numbers = (face.cosine, face.score, face.scale)
         cells = ["-" if number is None else f"{number:.3g}" for number in numbers]
-        rows.append([str(face.number), face.result, *cells])
+        why = f", {face.reason}" if face.reason else ""
+        rows.append([str(face.number), face.result + why, *cells])
     lines = to_markdown(["face", "restored as", "cosine", result.scored_by, "ID-scale"], rows, 2)
     by = f"Restored by the {job.network} network.\n\n" if job.network else ""
     write_text(table, f"# {markdown_text(readable(job.photo.name))}\n\n{by}{lines}")

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..faces.crop import TEMPLATE
 from ..faces.detect import EMBEDDING_DIM, FaceAnalyzer
+from ..faces.landmarks import TEMPLATE
 from ..faces.onnx_models import DETECTOR_SIZE
 
 SMALLEST, LARGEST = 60, 400

@@ -14,8 +14,9 @@ from ..engine.small import SIDE
 from ..evaluation.pixels import psnr
 from ..faces.align import photo_from_image
 from ..faces.choose import choose_face
-from ..faces.crop import CROP, TEMPLATE, CropFace, extract
+from ..faces.crop import CROP, CropFace, extract
 from ..faces.dlib_faces import load_dlib
+from ..faces.landmarks import TEMPLATE
 from ..grid import labelled_grid
 from ..images import resize
 from .picture import portrait

@@ -15,14 +15,14 @@ from ..faces.align import photo_from_image
 from ..faces.choose import choose_face
 from ..faces.crop import CROP, CropFace, FaceCrops, crop_faces
 from ..faces.detect import FaceAnalyzer
-from ..faces.match import BLIND, LEAVE, match_faces
+from ..faces.match import BLIND, LEAVE, match_faces, reason
 from ..faces.matching import batches, work_ahead
 from ..faces.packs import FacePack
-from ..faces.paste import PasteSettings, paste_faces
+from ..faces.paste import PasteSettings, brightness, keeps_tone, paste_faces
 from ..faces.reference import Reference
 from ..faces.select import arrange
 from ..id_scale_preset import IDScalePreset
-from ..images import prepare
+from ..images import prepare, resize
 from .quality import Quality
 from .restorer import Restorer
 from .settings import Settings
@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 class FaceResult:
     """What happened to one face.
 
-    `scale` is λ, `score` what it follows, `cosine` the similarity to the person.
+    `scale` is λ, `score` what it follows, `cosine` the similarity to the person; `reason` says why
+    it is nobody's where it resembles somebody.
     """
 
     number: int
@@ -49,6 +50,7 @@ class FaceResult:
     score: float | None
     scale: float | None
     box: tuple[int, ...] | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +143,7 @@ class PhotoRestorer:
         return PhotoResult(image[0], tuple(
             FaceResult(f.number, TOO_LARGE if self._is_too_large(f) else result,
                        m.cosines.get(result), *quality.get(f.number, NOTHING),
-                       tuple(map(round, f.face.bbox.tolist())))
+                       tuple(map(round, f.face.bbox.tolist())), reason(m, faces))
             for f, m, result in zip(faces, matches, results, strict=True)
         ), self._scored_by)  # fmt: skip
 
@@ -162,10 +164,15 @@ class PhotoRestorer:
         if 0 < self.largest < min(height, width):
             return PhotoResult(crop, (FaceResult(1, TOO_LARGE, None, None, None, None),))
         name, cosine = self._person_of(crop)
+        if name == BLIND and self.unmatched == LEAVE:
+            return PhotoResult(crop, (FaceResult(1, LEAVE, None, None, None, None),))
         face = self.identities.get(name)
-        restored, measured = self._restore(crop[None], face, step)
+        (restored,), measured = self._restore(crop[None], face, step)
+        if keeps_tone(crop, [crop], self.paste.color):
+            photo = resize(crop[None], (restored.shape[1], restored.shape[2]))[0]
+            restored = (photo + brightness(restored - photo)).clamp(0, 1)
         result = FaceResult(1, name, cosine, *measured[0], None)
-        return PhotoResult(restored[0], (result,), self._scored_by)
+        return PhotoResult(restored, (result,), self._scored_by)
 
     @property
     def _templates(self) -> dict[str, np.ndarray]:

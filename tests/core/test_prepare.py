@@ -120,7 +120,7 @@ def test_a_photo_is_cut_out_and_turned_upright(tmp_path: Path):
     photo, face = smooth_photo(120, 150, 20), made_face(70, 60, 90, angle=25)
 
     class Finder(StandIn):
-        def analyze(self, photo: np.ndarray, margins: object = None):
+        def analyze(self, photo: np.ndarray):
             return [made_face(20, 20, 30), face]
 
     save(photo, tmp_path / "photo.png")
@@ -152,6 +152,31 @@ def test_what_is_done_is_not_done_again(mixed: Path, tmp_path: Path):
     analyzer = StandIn()
     preparation(tmp_path / "out", analyzer).prepare_all(find_groups([mixed]))
     assert analyzer.seen == 0
+
+
+def test_a_photo_that_changed_is_told_and_one_that_was_only_touched_is_not(
+    mixed: Path, tmp_path: Path
+):
+    prepared(mixed, tmp_path / "out")
+    run, groups = preparation(tmp_path / "out"), find_groups([mixed])
+    photo = next(group for group in groups if group.photos).photos[0]
+    photo.touch()
+    assert all(run.is_done(group) for group in groups)
+    photo.write_bytes(photo.read_bytes() + b" ")
+    with pytest.raises(RestorerIDError, match=r"was made from other photos.*delete that folder"):
+        run.prepare_all(groups)
+
+
+def test_faces_that_are_gone_are_told_before_the_index_says_they_are_there(
+    mixed: Path, tmp_path: Path
+):
+    prepared(mixed, tmp_path / "out")
+    index = tmp_path / "out" / "index.json"
+    index.unlink()
+    next((tmp_path / "out").glob("*/*.png")).unlink()
+    with pytest.raises(RestorerIDError, match="neither the files of"):
+        finish(preparation(tmp_path / "out"), find_groups([mixed]), None)
+    assert not index.exists()
 
 
 @pytest.mark.parametrize("place", ["detector", "disk"])

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from prepared_faces import SIDE, made_people, made_photo, person_of, prepared
 from torch.utils.data import DataLoader
 
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.training.data import PreparedFaces, ReferencePairs, SinglePhotos
-from restorerid_core.training.data.shards import pack
+from restorerid_core.training.data.shards import FaceFiles, pack
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,29 @@ def test_a_deleted_shard_gives_its_number_to_no_other(packed: PreparedFaces, tmp
         shutil.copytree(loose.root / name, packed.root / name, dirs_exist_ok=True)
     assert [path.name for path in pack(packed.root, packed.faces, 4)] == ["shard-00003.tar"]
     assert (packed.root / "shard-00002.tar").read_bytes() == before
+
+
+def test_a_face_made_anew_takes_the_place_of_the_packed_one(packed: PreparedFaces):
+    face = packed.faces[1]
+    picture = packed.root / f"{face.name}.png"
+    picture.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (SIDE, SIDE), "red").save(picture)
+    features = picture.with_suffix(".safetensors")
+    features.write_bytes(FaceFiles(packed.root).read(f"{face.name}.safetensors"))
+    assert [path.name for path in pack(packed.root, packed.faces, 4)] == ["shard-00003.tar"]
+    again = PreparedFaces(packed.root)
+    assert again.picture(face)[0].min() == 1 and again.picture(face)[1:].max() == 0
+    names = [name for shard in members(packed.root) for name in shard]
+    assert len(names) == len(set(names)) == 3 * len(packed.faces)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_a_damaged_shard_is_named(packed: PreparedFaces, content: bytes | None):
+    shard = packed.root / "shard-00001.tar"
+    shard.write_bytes(shard.read_bytes()[:700] if content is None else content)
+    for act in (lambda: PreparedFaces(packed.root), lambda: pack(packed.root, packed.faces, 4)):
+        with pytest.raises(RestorerIDError, match=r"shard-00001|neither the files"):
+            act()
 
 
 # Refusals

@@ -1,14 +1,24 @@
 """How a photograph is shown to the detector, and the faces found in whole photographs."""
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from restorerid_core.faces.detect import FaceAnalyzer
+from restorerid_core.faces.landmarks import TEMPLATE
 from restorerid_core.faces.views import (
+    OVERLAP,
+    PATCH,
+    PATCH_FACE,
     SMALLEST_FACE,
     TILE_FACE,
+    Pane,
+    Place,
     View,
+    four_turns,
+    patch_views,
+    tile_sides,
     tile_views,
     turned_view,
     whole_view,
@@ -17,6 +27,7 @@ from restorerid_core.faces.views import (
 PEOPLE = ("1", "2", "4", "6", "8", "11")
 SIZE = (64, 64)
 """Of a small detector: tiles of 128 px, faces of 32 px are 16 px on them."""
+TILE = 128
 
 
 def spot(height: int, width: int, point: np.ndarray, radius: float) -> np.ndarray:
@@ -35,12 +46,24 @@ def centroid(canvas: np.ndarray) -> np.ndarray:
     return np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
 
 
-def all_views(photo: np.ndarray) -> Iterator[View]:
+def all_views(photo: np.ndarray, point: np.ndarray) -> Iterator[View]:
     for turns in range(4):
         yield turned_view(photo, SIZE, turns)
-        yield from tile_views(photo, SIZE, turns)
+        yield from tile_views(photo, SIZE, TILE, turns)
     for margin in (0.0, 0.5, 1.5):
         yield whole_view(photo, SIZE, margin)
+    yield four_turns(photo, (128, 128))
+    x, y = map(float, point)
+    places = [Place(x, y, 30, angle) for angle in (0, 90, -33, 180, 270)]
+    yield from (view for view, _ in patch_views(photo, (3 * PATCH, 2 * PATCH), places))
+
+
+def alone(view: View, pane: Pane) -> np.ndarray:
+    """A canvas without what is not the pane's."""
+    left, top, right, bottom = pane.area.astype(int)
+    canvas = np.zeros_like(view.canvas)
+    canvas[top:bottom, left:right] = view.canvas[top:bottom, left:right]
+    return canvas
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (300, 200), (170, 410), (129, 127), (40, 90)])
@@ -50,21 +73,22 @@ def test_points_of_every_view_map_back(shape: tuple[int, int], place: tuple[floa
     radius = max(shape) / 40
     photo = spot(*shape, point, radius)
     seen = 0
-    for view in all_views(photo):
-        inside = np.minimum(point - view.frame[:2], view.frame[2:] - point).min() > 4 * radius
-        if inside:
-            pixel = np.linalg.norm(view.to_photo[:, 0])
-            error = view.points(centroid(view.canvas)) - point
-            assert np.abs(error).max() < 0.8 * pixel + 0.25
-            seen += 1
-    assert seen >= 7
+    for view in all_views(photo, point):
+        for pane in view.panes:
+            inside = np.minimum(point - pane.frame[:2], pane.frame[2:] - point).min() > 4 * radius
+            if inside:
+                pixel = np.linalg.norm(pane.to_photo[:, 0])
+                error = pane.points(centroid(alone(view, pane))) - point
+                assert np.abs(error).max() < 0.8 * pixel + 0.25
+                seen += 1
+    assert seen >= 16
 
 
 def test_turning_keeps_boxes_in_order():
     photo = np.zeros((300, 200, 3), np.uint8)
     for turns in range(4):
-        view = turned_view(photo, SIZE, turns)
-        (box,) = view.boxes(np.array([[10.0, 20, 30, 25]]))
+        (pane,) = turned_view(photo, SIZE, turns).panes
+        (box,) = pane.boxes(np.array([[10.0, 20, 30, 25]]))
         assert (box[2:] > box[:2]).all()
         scale = 300 / 64
         size = (20, 5) if turns % 2 == 0 else (5, 20)
@@ -84,7 +108,7 @@ def test_turned_views_show_the_turned_photo(turns: int):
 @pytest.mark.parametrize("shape", [(129, 40), (40, 129), (128, 300), (301, 555), (1000, 130)])
 def test_every_small_face_is_whole_on_a_tile_and_large_enough(shape: tuple[int, int]):
     """Of every size up to the fifth of a tile, at every place of the photo."""
-    views = list(tile_views(np.zeros((*shape, 3), np.uint8), SIZE))
+    views = [view.panes[0] for view in tile_views(np.zeros((*shape, 3), np.uint8), SIZE, TILE)]
     for side in (SMALLEST_FACE - 12, SMALLEST_FACE - 6):
         x, y = (np.arange(0, length - side + 1, 3) for length in shape[::-1])
         corner = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
@@ -96,11 +120,44 @@ def test_every_small_face_is_whole_on_a_tile_and_large_enough(shape: tuple[int, 
 
 @pytest.mark.parametrize("shape", [(128, 128), (90, 64), (1, 128)])
 def test_a_small_photo_has_no_tiles(shape: tuple[int, int]):
-    assert not list(tile_views(np.zeros((*shape, 3), np.uint8), SIZE))
+    assert tile_sides(np.zeros((*shape, 3), np.uint8), SIZE) == []
+
+
+@pytest.mark.parametrize("size", [(512, 512), (640, 640)])
+@pytest.mark.parametrize("longer", [1300, 4000, 12_000, 30_000, 100_000])
+def test_the_sizes_of_faces_that_are_seen_have_no_gap(size: tuple[int, int], longer: int):
+    """From tiles to larger tiles to the whole photo: each shows what the next one cannot."""
+    sides = tile_sides(np.broadcast_to(np.uint8(0), (10, longer, 3)), size)
+    smallest = [side * TILE_FACE / size[0] for side in (*sides, longer)]
+    assert smallest[0] == SMALLEST_FACE
+    for side, (_, next_smallest) in zip(sides, pairwise(smallest), strict=True):
+        assert next_smallest <= OVERLAP * side
+
+
+def test_a_patch_shows_its_face_upright_at_one_size():
+    photo = spot(400, 300, np.array([150.0, 100]), 12)
+    photo[:, :150] //= 2  # darker on the left, which is above where the head leans to the left
+    for width, angle in ((40.0, 0.0), (40.0, -90.0), (160.0, 0.0)):
+        ((view, first),) = patch_views(photo, (PATCH, PATCH), [Place(150.0, 100.0, width, angle)])
+        (pane,) = view.panes
+        assert first == 0
+        assert np.linalg.norm(pane.to_photo[:, 0]) == pytest.approx(width / PATCH_FACE)
+        light, half = view.canvas[..., 0].astype(float), PATCH // 2
+        dark, bright = (light[:half], light[half:]) if angle else (light[:, :half], light[:, half:])
+        assert dark.sum() < 0.7 * bright.sum()
+
+
+def test_paper_is_plain_and_a_small_face_on_it_is_not():
+    paper = np.full((600, 900, 3), 240, np.uint8)
+    paper += np.random.default_rng(0).integers(0, 6, paper.shape, dtype=np.uint8)
+    assert whole_view(paper, (512, 512)).is_plain
+    paper[300:340, 500:540] -= 60
+    assert not whole_view(paper, (512, 512)).is_plain
 
 
 def test_faces_at_a_tile_s_edge_are_dropped_but_not_those_at_the_photo_s():
-    first, *_, last = tile_views(np.zeros((128, 400, 3), np.uint8), SIZE)
+    views = list(tile_views(np.zeros((128, 400, 3), np.uint8), SIZE, TILE))
+    first, last = views[0].panes[0], views[-1].panes[0]
     boxes = np.array([[-3, 5, 20, 30], [100, 40, 127, 70], [60, 60, 90, 99], [50, 100, 70, 140.0]])
     assert first.whole(boxes).tolist() == [True, False, True, True]
     moved = boxes + np.array([272, 0, 272, 0])
@@ -163,14 +220,15 @@ def test_noise_has_no_face(analyzer: FaceAnalyzer):
 
 
 class CountingDetector:
-    """Sees a face on every 40th view."""
+    """Sees a face on every 20th view."""
 
     calls = 0
 
     def detect(self, img: np.ndarray, input_size: object = None) -> tuple[np.ndarray, np.ndarray]:
         self.calls += 1
-        found = int(self.calls % 40 == 0)
-        return np.tile([20.0, 20, 44, 44, 0.9], (found, 1)), np.full((found, 5, 2), 30.0)
+        found = int(self.calls % 20 == 0)
+        boxes = np.tile([20.0, 20, 44, 44, 0.9], (found, 1))
+        return boxes, np.tile(20 + TEMPLATE * 24 / 512, (found, 1, 1))
 
 
 class CountingRecognizer:
@@ -184,10 +242,10 @@ class CountingRecognizer:
 def test_a_large_scan_can_be_stopped_before_each_run_of_a_network():
     detector, recognizer = CountingDetector(), CountingRecognizer()
     analyzer = FaceAnalyzer(detector, recognizer, SIZE, "counting")
-    photo = np.zeros((600, 900, 3), np.uint8)
+    photo = np.random.default_rng(0).integers(0, 256, (600, 900, 3), dtype=np.uint8)
     runs: list[int] = []
     analyzer.find_all(photo, lambda: runs.append(detector.calls + recognizer.calls))
-    assert detector.calls > 100 and recognizer.calls > 1
+    assert detector.calls > 60 and recognizer.calls > 1
     assert runs == list(range(len(runs)))
     assert len(runs) == detector.calls + recognizer.calls
 

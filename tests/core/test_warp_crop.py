@@ -6,7 +6,8 @@ from made_faces import PACK, crop_face, move, pixels, similarity, smooth_photo, 
 from torch import Tensor
 
 from restorerid_core.faces.choose import choose_face
-from restorerid_core.faces.crop import TEMPLATE, CropFace, crop_faces, extract
+from restorerid_core.faces.crop import CropFace, crop_faces, extract
+from restorerid_core.faces.landmarks import TEMPLATE
 from restorerid_core.faces.warp import (
     coordinates,
     fit_similarity,

@@ -106,15 +106,17 @@ def model_folder(comfy_root: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def embed(face_embed: Any, clip_vision: Any, restorer: Any, faces_dir: Path, model_folder: Any):
-    """Runs the node on (B, H, W, C) with its defaults, some replaced."""
+    """Runs the node on (B, H, W, C), or a list of these, with its defaults, some replaced."""
     model_folder(faces_dir)
 
-    def run(image: Tensor, **changes: Any) -> tuple[Any, Tensor]:
+    def run(image: Tensor | list[Tensor], **changes: Any) -> tuple[Any, Tensor]:
         inputs = {
             "restorerid": restorer, "clip_vision": clip_vision, "image": image,
             "face": "largest", "face_index": 0, "combine": "average", "face_models": "auto",
         }  # fmt: skip
-        return face_embed.execute(**{**inputs, **changes}).result
+        given = {**inputs, **changes}.items()
+        listed = {name: value if isinstance(value, list) else [value] for name, value in given}
+        return face_embed.execute(**listed).result
 
     return run
 

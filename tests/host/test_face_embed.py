@@ -81,6 +81,16 @@ def test_a_batch_of_one_face_makes_the_identity_of_one(embed: Any, two_people: T
     assert relative_error(batch.tokens, one.tokens) < 1e-5
 
 
+def test_a_list_of_photos_of_any_sizes_is_one_person(embed: Any, two_people: Tensor):
+    first, second = two_people[:1], two_people[1:, :480, 10:]
+    listed, aligned = embed([first, second])
+    assert listed.tokens.shape == (1, 4, 768) and len(aligned) == 2
+    alone = [embed(photo)[0].embedding for photo in (first, second)]
+    assert cosine(listed.embedding, torch.stack(alone).sum(0)) == pytest.approx(1, abs=1e-5)
+    each = embed([two_people, second], combine="one per image")[0]
+    assert len(each.tokens) == 3
+
+
 def test_an_adapter_file_of_half_precision_works(
     embed: Any, extension: ModuleType, two_people: Tensor, tmp_path: Path
 ):

@@ -10,14 +10,11 @@ from ...errors import RestorerIDError
 from ...faces.align import photo_from_image
 from ...faces.choose import choose_face
 from ...faces.crop import CropFace, extract
-from ...faces.detect import MARGINS, FaceAnalyzer
+from ...faces.detect import FaceAnalyzer
 from ...faces.reference import ReferenceFace, reference_face
 from ...images import check_image, resize
 from ...photo_files import read_photo
 from .cleaning import Drop
-
-# A face that nearly fills its picture gets a low score, or is missed, without a margin.
-ALIGNED_MARGINS = (0.5, 0.75, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +41,7 @@ def study_photo(
     except RestorerIDError as error:
         return Drop("unreadable", str(error))
     photo = photo_from_image(image)
-    found = analyzer.analyze(photo, ALIGNED_MARGINS if aligned else MARGINS)
+    found = analyzer.analyze(photo)
     if not found:
         return Drop("no face", f"no face was found in '{path}'")
     face = choose_face(found, photo.shape, "most central" if aligned else "largest")
