@@ -2,6 +2,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from onnx_files import save_network
 
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.detect import FaceAnalyzer
-from restorerid_core.faces.onnx_models import available_providers, open_model
+from restorerid_core.faces.onnx_models import CHOICE, Session, available_providers, open_model
 from restorerid_core.faces.onnx_signature import read_signature
 from restorerid_core.faces.packs import RECOGNITION, FacePack, find_pack, pack_folders
 
@@ -173,3 +174,38 @@ def test_recognition_of_another_width_is_named(tmp_path: Path, faces_dir: Path, 
 
 def test_cpu_is_always_a_provider():
     assert available_providers()[-1] == "CPUExecutionProvider"
+
+
+def test_the_device_of_the_face_models_can_be_chosen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("onnxruntime.get_available_providers",
+                        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])  # fmt: skip
+    for name, chosen in (("", "CUDA CPU"), ("cuda", "CUDA CPU"), (" CPU", "CPU")):
+        monkeypatch.setenv(CHOICE, name)
+        assert available_providers() == tuple(f"{p}ExecutionProvider" for p in chosen.split())
+    monkeypatch.setenv(CHOICE, "coreml")
+    with pytest.raises(RestorerIDError, match="is 'coreml'; expected one of cuda, cpu"):
+        available_providers()
+
+
+def test_a_device_that_fails_is_left_for_the_cpu_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    class Failing:
+        calls = 0
+
+        def get_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider"]
+
+        def run(self, *_: Any) -> Any:
+            self.calls += 1
+            raise RuntimeError("CUDA out of memory\nand more")
+
+    save_network(tmp_path / "net.onnx")
+    session = Session(tmp_path / "net.onnx", failing := Failing())
+    for _ in range(2):
+        (found,) = session.run(["out0"], {"image": np.ones((1, 3, 112, 112), np.float32)})
+        assert found.shape == (1, 512) and (found == 3).all()
+    assert failing.calls == 1
+    (record,) = caplog.records
+    told = "net.onnx runs on the CPU from now on, for CUDAExecutionProvider failed (CUDA out"
+    assert told in record.getMessage()

@@ -64,6 +64,19 @@ def test_a_person_is_once_on_a_picture_and_the_surest_face_gets_the_name():
     assert results(match_faces(faces, NAMED, 0.25)) == ["Anna", "Anna", "Anna"]
 
 
+def test_who_took_the_name_is_told():
+    alike, less, other = at_angle(0), at_angle(20), at_angle(89)
+    matches = match_faces(np.array([less, alike, other]), {"Anna": alike}, 0.3, [0, 0, 0])
+    assert [match.result for match in matches] == [None, "Anna", None]
+    assert [match.taken for match in matches] == [("Anna", 1), None, None]
+    elsewhere = match_faces(np.array([less, alike]), {"Anna": alike}, 0.3, [0, 1])
+    assert [match.result for match in elsewhere] == ["Anna", "Anna"]
+
+
+def at_angle(angle: float) -> np.ndarray:
+    return np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
+
+
 def test_equal_similarities_go_by_name_then_by_place():
     twins = {"Zoe": NAMED["Anna"], "Anna": NAMED["Anna"], "Mia": NAMED["Anna"]}
     faces = axes({0: 0.5}, {0: 0.5}, {0: 0.5}, {0: 0.5})

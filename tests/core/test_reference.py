@@ -1,6 +1,7 @@
 """What several reference photos of one person make, and what is said about bad ones."""
 from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,13 @@ from torch import Tensor
 from restorerid_core.conditioning import FaceIdentity
 from restorerid_core.faces.identity import build_identity, stack_identities
 from restorerid_core.faces.person import Person
-from restorerid_core.faces.reference import Reference, ReferenceFace, study_person
+from restorerid_core.faces.reference import (
+    Reference,
+    ReferenceFace,
+    look_alikes,
+    study_person,
+)
+from restorerid_core.faces.reference import reference_face as studied
 
 PEOPLE = ("2", "4", "6", "8", "11")
 
@@ -59,6 +66,30 @@ def test_flaws_are_named():
     assert reference_face(40).flaws() == ["its face is only 40 px"]
     assert reference_face(200, sharpness=20).flaws() == ["its face is blurred"]
     assert len(reference_face(40, sharpness=20).flaws()) == 2
+
+
+def test_a_face_that_is_cut_off_or_hard_to_make_out_is_named():
+    photo = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    inside = made_face(150, 150, 200)
+    assert studied(0, photo, inside).cut == 0
+    outside = made_face(20, 150, 200)
+    cut = studied(0, photo, outside)
+    assert cut.cut == pytest.approx(0.3, abs=0.05)
+    assert "its face is cut off by the edge of the photo" in cut.flaws()
+    (flaw,) = studied(0, photo, replace(inside, score=0.55)).flaws()
+    assert flaw.startswith("its face is hard to make out (0.55 of 1), so check")
+
+
+def test_people_who_look_alike_to_the_recogniser_are_named():
+    photo = np.zeros((300, 300, 3), np.uint8)
+    people = {
+        name: Reference(name, (studied(0, photo, made_face(150, 150, 100, identity=identity)),),
+                        np.ones(1), ())
+        for name, identity in (("Anna", (1, 0)), ("Berta", (0.8, 0.6)), ("Cleo", (0, 1)))
+    }  # fmt: skip
+    first, second = look_alikes(people.values(), 0.5)
+    assert first.startswith("Anna and Berta look alike to the face models (cosine 0.80)")
+    assert second.startswith("Berta and Cleo") and look_alikes(people.values(), 0.9) == []
 
 
 # Real photos

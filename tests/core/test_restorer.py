@@ -3,6 +3,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from restorerid_core.engine.photos import PhotoRestorer
 from restorerid_core.engine.restorer import Restorer
 from restorerid_core.engine.settings import NEGATIVE, PROMPT, Settings
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.faces.paste import PasteSettings
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(steps=2, size=64, color_fix="none", seed=3)
@@ -186,3 +188,26 @@ def test_settings_of_photos_out_of_range_are_refused(name: str, value: Any):
     nothing: Any = None
     with pytest.raises(RestorerIDError, match=f"`{name}` is .*expected"):
         PhotoRestorer(nothing, nothing, nothing, {}, {}, **{name: value})
+
+
+@pytest.mark.parametrize(("color", "keeps"), [("photo", True), ("auto", True), ("restored", False)])
+def test_an_aligned_picture_of_one_tone_keeps_it(color: str, keeps: bool):
+    grey = torch.linspace(0.2, 0.8, 64).expand(3, 64, 64)
+    red = grey.clone()
+    red[1:] *= 0.5
+    nothing: Any = SimpleNamespace(restore=lambda *_: red[None])
+    photos = PhotoRestorer(nothing, nothing, nothing, {}, {}, paste=PasteSettings(color=color))
+    image = photos.restore_aligned(grey).image
+    assert bool((image - image.mean(0)).abs().max() < 1e-6) == keeps
+    assert not torch.equal(image, grey)
+
+
+def test_an_aligned_picture_of_nobody_known_is_left_where_it_is_to_be():
+    crop = torch.rand(3, 64, 64)
+    anything: Any = SimpleNamespace(restore=lambda *_: crop[None] / 2, analyze=lambda _: [])
+    known: Any = {"Anna": None, "Berta": None}
+    for unmatched, same in (("leave", True), ("blind", False)):
+        photos = PhotoRestorer(anything, anything, anything, {}, known, unmatched=unmatched)
+        result = photos.restore_aligned(crop)
+        assert torch.equal(result.image, crop) == same
+        assert result.faces[0].result == unmatched
