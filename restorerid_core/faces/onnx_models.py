@@ -86,13 +86,24 @@ class Session:
             if (provider := self._session.get_providers()[0]) == CPU:
                 raise
             _warn_of(self._path, provider, error)
-        from onnxruntime import InferenceSession
-
-        self._session = InferenceSession(str(self._path), providers=[CPU])
+        self._session = open_session(self._path, [CPU])
         return self._session.run(names, inputs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
+
+
+def open_session(path: Path, providers: Sequence[str]) -> Any:
+    """onnxruntime's own, with a thread for each core that this process may use.
+
+    Left to itself it pins threads to other cores, too (findings/onnxruntime_affinity.sh).
+    """
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    if hasattr(os, "sched_getaffinity"):
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    return InferenceSession(str(path), options, providers=list(providers))
 
 
 def _warn_of(path: Path, provider: str, error: Exception) -> None:
@@ -161,14 +172,15 @@ def open_model(path: Path, task: str, providers: Sequence[str]) -> Any:
 def _open(path: Path, task: str, providers: Sequence[str]) -> Any:
     from insightface.model_zoo import get_model
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
-    from onnxruntime import InferenceSession
 
     if task == DETECTION:
         model: Any = get_model(str(path), providers=list(providers))
         model.det_thresh = LEAST_SCORE
+        if model.session.get_providers()[0] == CPU:  # insightface takes no options for it
+            model.session = open_session(path, [CPU])
         return model
     # insightface knows recognisers by fixed sides alone
-    model = ArcFaceONNX(str(path), InferenceSession(str(path), providers=list(providers)))
+    model = ArcFaceONNX(str(path), open_session(path, providers))
     model.input_size = (ARCFACE_SIDE, ARCFACE_SIDE)
     return model
 

@@ -1,4 +1,5 @@
 """Which folder and which files the face models are taken from."""
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,13 @@ from onnx_files import save_network
 
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.detect import FaceAnalyzer
-from restorerid_core.faces.onnx_models import CHOICE, Session, available_providers, open_model
+from restorerid_core.faces.onnx_models import (
+    CHOICE,
+    Session,
+    available_providers,
+    open_model,
+    open_session,
+)
 from restorerid_core.faces.onnx_signature import read_signature
 from restorerid_core.faces.packs import RECOGNITION, FacePack, find_pack, pack_folders
 
@@ -209,3 +216,17 @@ def test_a_device_that_fails_is_left_for_the_cpu_once(
     (record,) = caplog.records
     told = "net.onnx runs on the CPU from now on, for CUDAExecutionProvider failed (CUDA out"
     assert told in record.getMessage()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="an affair of Linux")
+def test_threads_stay_on_the_cores_of_the_process(tmp_path: Path):
+    save_network(tmp_path / "net.onnx")
+    allowed, before = os.sched_getaffinity(0), set(os.listdir("/proc/self/task"))
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        session = open_session(tmp_path / "net.onnx", ["CPUExecutionProvider"])
+        threads = set(os.listdir("/proc/self/task")) - before
+        assert all(os.sched_getaffinity(int(t)) == {min(allowed)} for t in threads)
+        assert session.get_session_options().intra_op_num_threads == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
