@@ -1,16 +1,16 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # onnxruntime 1.23.2 (Linux), as insightface opens it: a session of default options pins its worker
 # threads to cores of its own choice, one after another from the first on, whatever cores the process
 # is allowed to use. A process that `taskset` confined to one core still computes on the others; in a
 # container whose cores are limited by a cpuset, where that is refused, it logs "pthread_setaffinity_np
 # failed" for each thread. With `intra_op_num_threads` given, threads stay where the process may run.
-# Needs two cores. Exits non-zero if that changes.
-set -eu
+# Needs two cores. Exit status: 0 as described, 1 this has changed.
+set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet onnxruntime==1.23.2 onnx==1.19.1 numpy==2.2.6
-"$folder/env/bin/python" - <<'PYTHON'
+python3 -m venv "$folder/venv"
+"$folder/venv/bin/python" -m pip install --quiet onnxruntime==1.23.2 onnx==1.19.1 numpy==2.2.6
+"$folder/venv/bin/python" - <<'PYTHON'
 import os
 import sys
 from pathlib import Path
