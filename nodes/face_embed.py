@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..restorerid_core.faces.align import CLIP_FACE, align_face, photo_from_image
+from ..restorerid_core.faces.align import photo_from_image
 from ..restorerid_core.faces.choose import FACE_RULES, LARGEST, choose_face
 from ..restorerid_core.faces.detect import (
     DetectedFace,
@@ -18,6 +18,7 @@ from ..restorerid_core.faces.detect import (
 from ..restorerid_core.faces.identity import COMBINATIONS, build_identity
 from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.faces.people import MIN_SIDE
+from ..restorerid_core.faces.reference import reference_face
 from ..restorerid_core.images import check_image, to_rgb
 from ..restorerid_core.ranges import FACE_INDEX, check_choice
 from .face_features import (
@@ -130,8 +131,11 @@ def find_faces(
         face = choose_face(faces, photo.shape, rule, index, name)
         if len(faces) > 1:
             log_choice(name, len(faces), rule, face)
+        found = reference_face(number - 1, photo, face)
+        for flaw in found.flaws():
+            log.warning("%s is a poor reference: %s", name, flaw)
         embeddings.append(torch.from_numpy(face.embedding))
-        crops.append(torch.from_numpy(align_face(photo, face.landmarks, CLIP_FACE)))
+        crops.append(torch.from_numpy(found.crop))
     return torch.stack(embeddings).float(), torch.stack(crops).float() / 255
 
 

@@ -70,7 +70,8 @@ class Range(Generic[N]):
             RestorerIDError: as `check`.
         """
         try:
-            number = self.kind(text)
+            # Python's spelling of thousands, which no other command knows: 1_000 may be a slip.
+            number = text if "_" in text else self.kind(text)
         except ValueError:
             number = text
         return self.check(number, name)

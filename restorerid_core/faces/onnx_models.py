@@ -98,7 +98,7 @@ def open_session(path: Path, providers: Sequence[str]) -> Any:
 
     Left to itself it pins threads to other cores, too (findings/onnxruntime_affinity.sh).
     """
-    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime import InferenceSession, SessionOptions  # type: ignore[attr-defined]
 
     options = SessionOptions()
     if hasattr(os, "sched_getaffinity"):

@@ -51,7 +51,7 @@ def test_ranges_in_words():
 def test_texts_are_read():
     assert ranges.STEPS.read("50", "steps") == 50
     assert ranges.COSINE.read("-1e-1", "threshold") == -0.1
-    for text in ("fifty", "5.5", "", "nan"):
+    for text in ("fifty", "5.5", "", "nan", "1_0"):
         with pytest.raises(RestorerIDError, match="steps"):
             ranges.STEPS.read(text, "steps")
 

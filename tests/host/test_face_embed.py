@@ -120,6 +120,17 @@ def test_one_of_several_faces_is_logged(
     assert torch.equal(leftmost.tokens, first.tokens)
 
 
+def test_a_poor_reference_is_named(
+    embed: Any, two_people: Tensor, caplog: pytest.LogCaptureFixture
+):
+    embed(two_people[:1])
+    assert "poor reference" not in caplog.text
+    small = torch.nn.functional.avg_pool2d(two_people[:1].movedim(-1, 1), 8)
+    soft = torch.nn.functional.interpolate(small, size=two_people.shape[1:3], mode="bicubic")
+    embed(soft.movedim(1, -1).clamp(0, 1))
+    assert "reference image 1 of 1 is a poor reference: its face is blurred" in caplog.text
+
+
 def test_cancelling_stops_the_node(embed: Any, two_people: Tensor):
     import comfy.model_management as management
 
