@@ -259,7 +259,9 @@ class FaceSearch:
 
     def _faces(self, seen: Sequence[Detection]) -> list[Detection]:
         return [find for find in without_doubles(seen)
-                if find.score >= find.least and find.is_plausible]  # fmt: skip
+                if find.is_plausible
+                # Of what lies on its side, hands and folds come near to that.
+                and find.score >= (find.least if abs(find.lean) <= 45 else SURE)]  # fmt: skip
 
     def _shows_a_large_face(self, seen: Sequence[Detection]) -> bool:
         longer = max(self._photo.shape[:2])
