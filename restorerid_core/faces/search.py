@@ -217,10 +217,10 @@ class FaceSearch:
             for turns in (1, 2, 3):
                 alike = [find.center for find in turned if turns_of(find) == turns]
                 mostly = counts[turns] > counts[0]
-                for view in tile_views(self._photo, self._size, side, turns):
+                for view in () if not alike else tile_views(self._photo, self._size, side, turns):
                     (pane,) = view.panes
                     there = [((p >= pane.frame[:2]) & (p < pane.frame[2:])).all() for p in alike]
-                    if alike and (mostly or any(there)):
+                    if mostly or any(there):
                         found += self._look(view)
         return found
 
@@ -258,21 +258,29 @@ class FaceSearch:
         return without_doubles([*rest, *looked])
 
     def _faces(self, seen: Sequence[Detection]) -> list[Detection]:
-        return [find for find in without_doubles(seen)
-                if find.is_plausible
-                # Of what lies on its side, hands and folds come near to that.
-                and find.score >= (find.least if abs(find.lean) <= 45 else SURE)]  # fmt: skip
+        """What is a face; what leans otherwise than those that are sure, as hands may, has to be
+        seen as well as they are."""
+        kept = without_doubles(seen)
+        leans = [find.lean for find in kept if find.is_sure] or [0.0]
+        return [
+            find for find in kept if find.is_plausible and find.score >= (
+                find.least if any(angle_between(find.lean, lean) <= 45 for lean in leans) else SURE
+            )
+        ]  # fmt: skip
 
     def _shows_a_large_face(self, seen: Sequence[Detection]) -> bool:
         longer = max(self._photo.shape[:2])
-        return any(
-            find.is_sure and max(find.size) >= LARGE * longer for find in seen
-        )
+        return any(find.is_sure and max(find.size) >= LARGE * longer for find in seen)
 
 
 def turns_of(find: Detection) -> int:
     """How many times 90 degrees the photo is to be turned to the left for an upright head."""
     return round(find.lean / 90) % 4
+
+
+def angle_between(one: float, other: float) -> float:
+    """Degrees from 0 to 180."""
+    return abs((one - other + 180) % 360 - 180)
 
 
 def place_of(find: Detection, angle: float) -> Place:
@@ -334,7 +342,7 @@ def _is_same_place(face: Detection, other: Detection) -> bool:
 
 def _is_turned_double(face: Detection, other: Detection) -> bool:
     """Whether another find, nearly as good, shows the same face the other way up."""
-    apart = abs((face.lean - other.lean + 180) % 360 - 180)
+    apart = angle_between(face.lean, other.lean)
     return (
         other.is_sure and apart > 60 and _touches(face, other) and _is_same_place(face, other)
     )
