@@ -9,7 +9,7 @@ from torch import Tensor
 from ..faces.align import photo_from_image
 from ..faces.choose import choose_face
 from ..faces.detect import DetectedFace, FaceAnalyzer
-from ..faces.search import overlap
+from ..faces.detection import overlap
 from ..faces.similarity import MIN_OVERLAP
 
 SIDE = 512

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, align_face
+from .detection import Detection
 from .onnx_models import Detector, Recognizer, available_providers, input_size, open_model
 from .packs import DETECTION, EMBEDDING_DIM, RECOGNITION, FacePack
-from .search import Check, Detection, FaceSearch, go_on
+from .search import Check, FaceSearch, go_on
 
 log = logging.getLogger(__name__)
 

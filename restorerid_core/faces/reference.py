@@ -11,9 +11,9 @@ from ..errors import RestorerIDError
 from .align import ARCFACE_FACE, CLIP_FACE, align_face, photo_from_image
 from .choose import LARGEST, RIVAL, choose_face
 from .detect import Check, DetectedFace, FaceAnalyzer, go_on
+from .detection import SURE
 from .limits import BLURRED, SHARP, SMALL_FACE
 from .person import Person
-from .search import SURE
 
 CUT = 0.15
 """Of a face's box: what lies beyond the photo's edge is more than the box's own slack."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import RestorerIDError
 from .detect import EMBEDDING_DIM, DetectedFace
-from .search import overlap
+from .detection import overlap
 
 MOST_SIMILAR = "most similar"
 SAME_PLACE = "same place"
