@@ -60,8 +60,7 @@ class RestorerIDFaceEmbed(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     tooltip="Reference photo(s) of the person: sharp, with a face of 112 px or "
-                    "more. Several photos are a batch, or a list of "
-                    "photos of any sizes.",
+                    "more. Several photos are a batch, or a list of photos of any sizes.",
                 ),
                 *face_choice_inputs(),
                 io.Combo.Input(

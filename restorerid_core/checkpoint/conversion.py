@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..atomic_files import replacing_together
 from ..errors import RestorerIDError
-from ..run_folder import replacing_together
 from .adapter_file import FORMAT, FORMAT_VERSION, check
 from .layout import BASE_GROUPS, expected_shapes, group_of, missing_groups
 from .tensors import TensorFile, cast, open_tensors, stream

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from ..atomic_files import read_json, replacing, write_json
 from ..engine.photos import PhotoRestorer
 from ..errors import RestorerIDError
 from ..evaluation.calibration import Curves, Fit, fit_formula
@@ -19,7 +20,7 @@ from ..evaluation.likeness import likeness
 from ..evaluation.methods import Configuration
 from ..id_scale_preset import FORMAT
 from ..images import prepare
-from ..run_folder import claimed, difference, read_json, refuse, replacing, write_json
+from ..run_folder import claimed, difference, refuse
 from .evaluation_run import INPUT, EvaluationRun, restore, scale_quality
 
 PRESET, PLOT = "id-scale.json", "curves.png"

@@ -4,13 +4,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..atomic_files import write_text
 from ..evaluation.identities import Identity
 from ..evaluation.meter import Scores
 from ..evaluation.methods import Method
 from ..evaluation.table import FEWEST, Row, fixed, read_csv, texts, to_csv, to_latex, to_markdown
 from ..grid import labelled_grid
 from ..photo_files import read_photo, save
-from ..run_folder import write_text
 from .evaluation_run import GRID, TABLES, EvaluationRun
 
 PUBLISHED = Path(__file__).parents[1] / "evaluation" / "published.csv"

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from ..atomic_files import read_json, write_json
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import Degradation
 from ..engine.photos import PhotoRestorer
@@ -20,17 +21,7 @@ from ..evaluation.meter import METRICS, Meter, Scores
 from ..evaluation.methods import BASELINES, Baseline, Configuration, Method, needs_musiq
 from ..images import prepare
 from ..photo_files import read_basis, read_photo, save
-from ..run_folder import (
-    Basis,
-    Digests,
-    claimed,
-    difference,
-    digest_of,
-    read_json,
-    refuse,
-    sha256_of,
-    write_json,
-)
+from ..run_folder import Basis, Digests, claimed, difference, digest_of, refuse, sha256_of
 
 INPUT = BASELINES[0]
 """Its pictures are the degraded ones, which all others are made from."""

@@ -10,9 +10,10 @@ from dataclasses import asdict, fields
 import numpy as np
 from safetensors.torch import save
 
+from ..atomic_files import replacing, write_json, write_text
 from ..errors import RestorerIDError
 from ..evaluation.table import csv_text, to_markdown
-from ..run_folder import claim, replacing, write_json, write_text
+from ..run_folder import claim
 from ..training.data.cleaning import REASONS
 from ..training.data.faces import INDEX, UNCONDITIONAL, PreparedFace
 from ..training.data.shards import check_there, pack

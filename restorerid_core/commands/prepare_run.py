@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import save as save_tensors
 from tqdm import tqdm
 
+from ..atomic_files import read_json, replacing, write_json
 from ..errors import RestorerIDError, explain
 from ..faces.detect import FaceAnalyzer
 from ..faces.limits import Limits
 from ..photo_files import save
-from ..run_folder import claimed, read_json, replacing, sha256_of, write_json
+from ..run_folder import claimed, sha256_of
 from ..training.data.cleaning import FAILED, Drop, clean, cosines
 from ..training.data.portraits import Portrait, study_photo
 from ..training.data.sources import Group

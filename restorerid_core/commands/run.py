@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from torch import Tensor
 from tqdm import tqdm
 
+from ..atomic_files import write_text
 from ..engine.photos import PhotoRestorer, PhotoResult
 from ..errors import explain
 from ..evaluation.table import markdown_text, to_markdown
 from ..faces.people import readable
 from ..grid import labelled_grid
 from ..photo_files import read_photo, save
-from ..run_folder import Basis, claimed, write_text
+from ..run_folder import Basis, claimed
 from .devices import free_memory
 from .restore import Job, photo_basis, report_files, to_do
 

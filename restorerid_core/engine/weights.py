@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..atomic_files import replacing
 from ..errors import RestorerIDError
 from ..faces.packs import search_pack
-from ..run_folder import replacing, sha256_of
+from ..run_folder import sha256_of
 from ..weight_files import FETCH
 from .hub import HubFile, Offer, download
 from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models, faults, find_file, folders

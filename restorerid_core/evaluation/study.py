@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..atomic_files import write_text
 from ..errors import RestorerIDError
 from ..photo_files import read_photo
-from ..run_folder import write_text
 from .identities import Identity
 
 if TYPE_CHECKING:

@@ -171,7 +171,8 @@ class FaceSearch:
                 doubtful.append(find)
         places = [(find, place_of(find, 90.0 * n)) for find in doubtful for n in range(4)]
         kept = self._replaced([find for find in kept if find.score >= FACE], doubtful, places)
-        aslant = [find for find in kept if abs(find.tilt) > UPRIGHT]
+        before = {id(find) for find in seen if find.closely}
+        aslant = [find for find in kept if abs(find.tilt) > UPRIGHT and id(find) not in before]
         return self._replaced(kept, aslant, [(find, place_of(find, find.lean)) for find in aslant])
 
     def _replaced(

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..atomic_files import flush
 from ..errors import RestorerIDError
-from ..run_folder import flush
 from .averages import load_average, save_average
 
 AVERAGE = "average.safetensors"

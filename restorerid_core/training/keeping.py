@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from ..atomic_files import replacing
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import MIN_SIDE, Degradation
 from ..engine import vae
 from ..images import resize
 from ..ranges import COUNT, SEED, Range, check_choice
-from ..run_folder import replacing
 from .data.datasets import Faces
 from .kept import INDEX, SHARD
 from .run_config import TRAINING_SIZE, check_ranges

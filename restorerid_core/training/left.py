@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..atomic_files import replacing
 from ..engine.small import LEFT_NAME
 from ..errors import RestorerIDError
 from ..network.identity_left import IdentityLeftNetwork
-from ..run_folder import replacing
 from .averages import averaged
 from .config_file import plain
 from .kept import KeptLatents, KeptStream

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from ..atomic_files import replacing
 from ..errors import RestorerIDError
 from ..photo_files import save
-from ..run_folder import replacing
 from .averages import averaged, moving_average
 from .checkpoints import Checkpoints
 from .run_config import RunConfig

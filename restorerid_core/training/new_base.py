@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..atomic_files import replacing
 from ..checkpoint.conversion import SD15_NAME
 from ..checkpoint.tensors import open_tensors
 from ..config import UNET
@@ -16,7 +17,6 @@ from ..engine.original_names import OriginalNames
 from ..engine.sd15_shapes import VAE, unet_shapes
 from ..engine.sizes import stated, unet_config, vae_config
 from ..errors import RestorerIDError
-from ..run_folder import replacing
 from .config import TrainingConfig
 from .config_file import plain
 

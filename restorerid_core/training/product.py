@@ -5,10 +5,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from ..atomic_files import replacing
 from ..checkpoint.adapter_file import FORMAT, FORMAT_VERSION
 from ..checkpoint.writer import Entry, file_order, write_safetensors
 from ..config import FACE_PROJECTOR
-from ..run_folder import replacing
 from .config import Stage, TrainingConfig
 from .config_file import plain
 from .initial import Weights

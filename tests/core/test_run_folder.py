@@ -12,6 +12,7 @@ from typing import IO
 import pytest
 from helpers import ROOT
 
+from restorerid_core.atomic_files import replacing, write_text
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.run_folder import (
     Digests,
@@ -20,8 +21,6 @@ from restorerid_core.run_folder import (
     claimed,
     folded,
     keep_settings,
-    replacing,
-    write_text,
 )
 
 SIZE = 300_000
@@ -36,7 +35,7 @@ def start(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 def test_two_processes_publish_whole_files_under_one_name(tmp_path: Path):
     program = (
-        "import sys; from pathlib import Path; from restorerid_core.run_folder import write_text\n"
+        "import sys; from pathlib import Path; from restorerid_core.atomic_files import write_text\n"
         f"for _ in range(40): write_text(Path(sys.argv[1]), sys.argv[2] * {SIZE})"
     )
     path = tmp_path / "table.md"
@@ -69,7 +68,7 @@ def test_leftovers_of_killed_runs_are_removed_by_the_next(tmp_path: Path):
     path, others = tmp_path / "a[1].bin", tmp_path / "b.bin"
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from restorerid_core.run_folder import replacing\n"
+        "from restorerid_core.atomic_files import replacing\n"
         "with replacing(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_bytes(b'half')\n"
         "    if sys.argv[2:]: os._exit(9)\n"

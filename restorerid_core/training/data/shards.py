@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...atomic_files import replacing
 from ...errors import RestorerIDError
-from ...run_folder import replacing
 
 if TYPE_CHECKING:
     from .faces import PreparedFace

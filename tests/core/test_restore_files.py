@@ -1,0 +1,123 @@
+"""What `restore` reads and where it writes, told before anything is loaded."""
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from restorerid_core.__main__ import main
+from restorerid_core.commands.opening import read_references
+from restorerid_core.commands.restore import (
+    Job,
+    plan,
+)
+from restorerid_core.commands.run import write_report
+from restorerid_core.engine.photos import FaceResult, PhotoResult
+from restorerid_core.errors import RestorerIDError
+from restorerid_core.photo_files import save
+
+
+def test_plan_keeps_endings_where_names_would_clash(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    for name in ("a.jpg", "a.png", "Anna.jpg", "anna.png", "b.png", "notes.txt"):
+        (tmp_path / name).touch()
+    jobs = plan([tmp_path, tmp_path / "b.png"], Path("out"))
+    names = {job.photo.name: job.output.name for job in jobs}
+    assert names == {
+        "a.jpg": "a.jpg.png", "a.png": "a.png.png", "b.png": "b.png",
+        "Anna.jpg": "Anna.jpg.png", "anna.png": "anna.png.png",
+    }  # fmt: skip
+    assert "1 file(s)" in caplog.text and "notes.txt" in caplog.text
+
+
+def test_photos_that_are_nowhere_are_told_before_anything_is_loaded(tmp_path: Path):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(RestorerIDError, match=r"no photo or folder '.*b\.png'"):
+        plan([tmp_path / "a.png", tmp_path / "b.png"], Path("out"))
+
+
+def test_plan_refuses_what_would_be_overwritten_or_empty(tmp_path: Path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(RestorerIDError, match="has no photos"):
+        plan([tmp_path / "one"], Path("out"))
+    for name in ("one", "two"):
+        (tmp_path / name / "a.png").touch()
+    with pytest.raises(RestorerIDError, match=r"two photos are called 'a\.png'"):
+        plan([tmp_path / "one", tmp_path / "two"], Path("out"))
+    with pytest.raises(RestorerIDError, match=r"'.*a\.png' is where the results go, and is a file"):
+        plan([tmp_path / "one"], tmp_path / "two" / "a.png")
+
+
+def test_names_in_a_report_are_no_markdown(tmp_path: Path):
+    photo, person = tmp_path / "<b>a\n# x.png", "<script>|Anna"
+    image = torch.zeros(3, 40, 40)
+    face = FaceResult(1, person, 0.5, None, None, None)
+    write_report(Job(photo, tmp_path / "a.png"), image, PhotoResult(image, (face,)))
+    lines = (tmp_path / "report" / "a.md").read_text().splitlines()
+    assert lines[0] == "# &lt;b&gt;a # x.png"
+    assert [line.count("|") - line.count(r"\|") for line in lines[2:]] == [6, 6, 6]
+    assert "<" not in "".join(lines)
+
+
+@pytest.mark.parametrize("command", ["restore", "degrade"])
+def test_photos_are_never_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+):
+    photos, other = tmp_path / "photos", tmp_path / "other"
+    for folder in (photos, other):
+        folder.mkdir()
+    save(torch.zeros(3, 32, 32), photos / "a.png")
+    before = (photos / "a.png").read_bytes()
+    os.link(photos / "a.png", other / "a.png")
+    for given, output in ((photos, photos), (photos / "a.png", photos), (photos, other)):
+        assert main([command, str(given), "-o", str(output), "--overwrite"]) == 1
+        assert "choose another folder" in capsys.readouterr().err
+    assert (photos / "a.png").read_bytes() == before == (other / "a.png").read_bytes()
+
+
+def test_references_are_named(tmp_path: Path):
+    (tmp_path / "anna").mkdir()
+    for name in ("anna/1.png", "anna/2.png", "Ben.png"):
+        Image.new("RGB", (40, 50)).save(tmp_path / name)
+    people = read_references([f"Anna={tmp_path / 'anna'}", str(tmp_path)])
+    found = {person.name: len(person.photos) for person in people}
+    assert found == {"Anna": 4, "Ben": 1}  # upper or lower case is one name
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(RestorerIDError, match=r"shows nobody .*broken\.jpg"):
+        read_references([f"Anna={tmp_path / 'broken.jpg'}"])
+
+
+def test_names_and_paths_of_references_may_hold_an_equals_sign(tmp_path: Path):
+    (tmp_path / "a=b").mkdir()
+    photo = tmp_path / "a=b/x=1.png"
+    Image.new("RGB", (40, 50)).save(photo)
+    texts = [str(photo), f"Anna={photo}", f"A = B={photo}", f"x/y.jpg={photo}", f"Anna={photo}"]
+    people = read_references(texts)
+    assert [(person.name, len(person.photos)) for person in people] == [
+        ("x=1", 1), ("Anna", 2), ("A = B", 1), ("x/y.jpg", 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Anna=nowhere", "no file or folder 'nowhere'"), ("nowhere.jpg", "'nowhere.jpg'"),
+        ("Anna=", "no file or folder ''"), ("={photo}", "names nobody"),
+        ("  ={photo}", "names nobody"), ("", "is empty"),
+    ],
+)  # fmt: skip
+def test_wrong_references_are_told_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+):
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (40, 50)).save(photo)
+    out = tmp_path / "out"
+    reference = text.format(photo=photo)
+    assert main(["restore", str(photo), "-o", str(out), "--reference", reference]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert "not found in" not in told  # nothing of the weights, which are not here
+    assert not out.exists()
