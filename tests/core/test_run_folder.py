@@ -35,7 +35,8 @@ def start(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 def test_two_processes_publish_whole_files_under_one_name(tmp_path: Path):
     program = (
-        "import sys; from pathlib import Path; from restorerid_core.atomic_files import write_text\n"
+        "import sys; from pathlib import Path\n"
+        "from restorerid_core.atomic_files import write_text\n"
         f"for _ in range(40): write_text(Path(sys.argv[1]), sys.argv[2] * {SIZE})"
     )
     path = tmp_path / "table.md"
