@@ -23,7 +23,7 @@ from restorerid_core.photo_files import read_photo
 
 SAME = 0.75
 """Cosine to the same photo seen alone from which on a face counts as found and well aligned."""
-SIZES = (20, 32, 48, 96, 200, 800, 1600)
+SIZES = (20, 32, 48, 96, 200, 800, 1600, 4000)
 """Widths of the face in the chart, px."""
 ANGLES = range(0, 360, 15)
 Case = tuple[np.ndarray, list[np.ndarray]]
@@ -45,13 +45,17 @@ class Heads:
                 **moved, score=face.score, embedding=face.embedding, norm=face.norm
             ))  # fmt: skip
 
-    def tight(self, number: int, side: int, grown: float) -> np.ndarray:
-        """Cut to `grown` times the face's box, the longer side `side` px."""
+    def part(self, number: int, grown: float) -> np.ndarray:
+        """A portrait, cut to `grown` times the face's box."""
         photo, face = self.photos[number], self.faces[number]
         reach = face.size.max() * grown / 2
         left, top = (face.center - reach).round().astype(int).clip(0)
         right, bottom = (face.center + reach).round().astype(int)
-        part = photo[top:bottom, left:right]
+        return photo[top:bottom, left:right]
+
+    def tight(self, number: int, side: int, grown: float) -> np.ndarray:
+        """As `part`, the longer side `side` px."""
+        part = self.part(number, grown)
         return resized(part, side / max(part.shape[:2]))
 
     def head(self, number: int, width: float) -> np.ndarray:
@@ -77,12 +81,40 @@ def corner_heads(heads: Heads) -> Iterator[Case]:
 def selfies(heads: Heads) -> Iterator[Case]:
     """A face that fills the picture's height, and a small one behind."""
     for number in range(len(heads.photos)):
-        near = heads.tight(number, 1000, (1.0, 1.15, 1.3)[number % 3])
-        picture = np.full((1000, 1400, 3), 120, np.uint8)
-        picture[: near.shape[0], : near.shape[1]] = near
-        small = cv2.resize(heads.photos[number - 1], (160, 160), interpolation=cv2.INTER_AREA)
-        picture[150:310, 1160:1320] = small
+        near = heads.tight(number, 1000, (0.9, 1.0, 1.15)[number % 3])
+        picture = cv2.copyMakeBorder(near, 0, 0, 0, 300, cv2.BORDER_CONSTANT, value=(120,) * 3)
+        small = cv2.resize(heads.photos[number - 1], (200, 200), interpolation=cv2.INTER_AREA)
+        picture[150:350, near.shape[1] + 50 : near.shape[1] + 250] = small
         yield picture, [heads.faces[number].embedding, heads.faces[number - 1].embedding]
+
+
+def mirrored(heads: Heads) -> Iterator[Case]:
+    for number, photo in enumerate(heads.photos):
+        yield photo[:, ::-1], [heads.faces[number].embedding]
+
+
+def cut_portraits(heads: Heads) -> Iterator[Case]:
+    """A fifth of the face lies beyond one edge of the picture."""
+    for number, photo in enumerate(heads.photos):
+        face = heads.faces[number]
+        inwards = 0.2 * np.tile(face.size, 2) * (1, 1, -1, -1)
+        left, top, right, bottom = (face.bbox + inwards).round().astype(int)
+        part = (photo[:, left:], photo[top:], photo[:, :right], photo[:bottom])[number % 4]
+        yield part, [face.embedding]
+
+
+def crowds(heads: Heads) -> Iterator[Case]:
+    """1 to 60 heads on a page, each of another person as far as there are so many."""
+    for count in (1, 2, 5, 12, 30, 60):
+        columns = int(np.ceil(count**0.5))
+        page = np.full((200 * -(-count // columns), 200 * columns, 3), 118, np.uint8)
+        people = [number % len(heads.photos) for number in range(count)]
+        for place, number in enumerate(people):
+            top, left = 200 * (place // columns) + 20, 200 * (place % columns) + 20
+            page[top : top + 160, left : left + 160] = cv2.resize(
+                heads.photos[number], (160, 160), interpolation=cv2.INTER_AREA
+            )
+        yield page, [heads.faces[number].embedding for number in people]
 
 
 def tight_portraits(heads: Heads) -> Iterator[Case]:
@@ -110,6 +142,9 @@ CASES: dict[str, tuple[Callable[[Heads], Iterator[Case]], bool]] = {
     "near and far face": (selfies, True),
     "tight portrait": (tight_portraits, True),
     "portrait on its side or head": (turned_portraits, False),
+    "mirrored": (mirrored, True),
+    "a fifth beyond the edge": (cut_portraits, True),
+    "1 to 60 heads on a page": (crowds, True),
     "strip of 24,000 px": (strips, True),
 }
 """Pictures, and whether everyone is looked for; otherwise only the largest face counts."""
@@ -126,8 +161,8 @@ def is_right(faces: Sequence[DetectedFace], people: Sequence[np.ndarray], everyo
 
 
 def on_grey(heads: Heads, width: float, angle: float) -> np.ndarray:
-    """A portrait that leans to the right, its face of this width, on grey."""
-    head = heads.head(0, width)
+    """A portrait, cut to 1.6 times its face, which is `width` px wide and leans to the right."""
+    head = resized(heads.part(0, 1.6), width / heads.faces[0].size[0])
     side = round(1.5 * max(head.shape[:2]))
     around = cv2.getRotationMatrix2D((head.shape[1] / 2, head.shape[0] / 2), -angle, 1)
     around[:, 2] += side / 2 - np.array(head.shape[1::-1]) / 2

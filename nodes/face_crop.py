@@ -13,6 +13,7 @@ from ..restorerid_core.drawing import draw_outlines
 from ..restorerid_core.faces.align import photo_from_image
 from ..restorerid_core.faces.crop import CROP, CropFace, crop_faces
 from ..restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
+from ..restorerid_core.faces.detection import SURE
 from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.faces.select import (
     ALL,
@@ -24,7 +25,7 @@ from ..restorerid_core.faces.select import (
 )
 from ..restorerid_core.images import check_image, to_rgb
 from ..restorerid_core.ranges import CROP_SIZE, FACE_SIZE, FACES, check_choice
-from .face_features import steps, stop_if_cancelled
+from .face_features import searches
 from .face_models import face_model_roots, face_models_input, validate_face_models
 from .types import CATEGORY, CropsType
 
@@ -70,7 +71,7 @@ class RestorerIDFaceCrop(io.ComfyNode):
                                  tooltip="Where the crops belong: for Match Faces and Face Paste."),
                 io.Image.Output("preview", display_name="preview", is_output_list=True,
                                 tooltip="The photo with numbered faces; grey ones are not "
-                                "cropped."),
+                                "cropped, those with a question mark are hard to make out."),
                 io.String.Output("report", display_name="report",
                                  tooltip="A line for each face: size, place, how it is cropped."),
             ],
@@ -103,6 +104,11 @@ class RestorerIDFaceCrop(io.ComfyNode):
             title = f"photo {index + 1} of {len(photos)}, {batch.shape[3]}x{batch.shape[2]} px"
             lines += [f"{title}: {len(found) or 'no'} face(s) found"]
             lines += [*map(describe, taken), *describe_skipped(skipped)]
+            if doubtful := [face.number for face in found if is_unclear(face)]:
+                lines.append(
+                    f"{format_numbers(doubtful)}: hard to make out; check that these are faces, or "
+                    "name the others in `faces`"
+                )
             if unknown := (wanted or set()).difference(face.number for face in found):
                 lines.append(f"{format_numbers(unknown)}: not on this photo")
         images = [c.images.movedim(1, -1).contiguous() for c in crops if c.faces]
@@ -113,8 +119,8 @@ class RestorerIDFaceCrop(io.ComfyNode):
 def find_faces(analyzer: FaceAnalyzer, photos: Tensor, order: str, progress: Any) -> list[CropFace]:
     """The faces of (B, 3, H, W) photos, numbered in their order, photo after photo."""
     found: list[CropFace] = []
-    for image, photo in enumerate(steps(photos, progress)):
-        faces = analyzer.find_all(photo_from_image(photo), stop_if_cancelled)
+    for image, (photo, check) in enumerate(searches(photos, progress)):
+        faces = analyzer.find_all(photo_from_image(photo), check)
         found += [
             CropFace.of(faces[index], len(found) + rank, image)
             for rank, index in enumerate(arrange(faces, order), 1)
@@ -146,12 +152,21 @@ def preview(photos: Tensor, taken: list[CropFace], skipped: list[CropFace]) -> T
             draw_outlines(
                 photo,
                 [face.outline() for face, _ in shown if face.image == image],
-                [str(face.number) for face, _ in shown if face.image == image],
+                [label(face) for face, _ in shown if face.image == image],
                 [color for face, color in shown if face.image == image],
             )
             for image, photo in enumerate(photos)
         ]
     ).movedim(1, -1)
+
+
+def label(face: CropFace) -> str:
+    """Its number, with a question mark where it is hard to make out."""
+    return f"{face.number}?" if is_unclear(face) else str(face.number)
+
+
+def is_unclear(face: CropFace) -> bool:
+    return face.face.score < SURE
 
 
 def describe_skipped(skipped: dict[CropFace, str]) -> list[str]:

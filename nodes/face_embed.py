@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import comfy.utils
+import numpy as np
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..restorerid_core.faces.align import photo_from_image
+from ..restorerid_core.drawing import draw_outlines
+from ..restorerid_core.faces.align import CLIP_FACE, photo_from_image
 from ..restorerid_core.faces.choose import FACE_RULES, LARGEST, choose_face
 from ..restorerid_core.faces.detect import (
     DetectedFace,
@@ -18,15 +20,14 @@ from ..restorerid_core.faces.detect import (
 from ..restorerid_core.faces.identity import COMBINATIONS, build_identity
 from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.faces.people import MIN_SIDE
-from ..restorerid_core.faces.reference import reference_face
+from ..restorerid_core.faces.reference import ReferenceFace, reference_face
 from ..restorerid_core.images import check_image, to_rgb
 from ..restorerid_core.ranges import FACE_INDEX, check_choice
 from .face_features import (
     clip_hidden,
     projector,
     require_vit_h,
-    steps,
-    stop_if_cancelled,
+    searches,
     unconditional_hidden,
 )
 from .face_models import (
@@ -39,6 +40,11 @@ from .model import RestorerIDModel
 from .types import CATEGORY, FaceType, RestorerIDType
 
 log = logging.getLogger(__name__)
+
+POOR = (253, 174, 51)
+"""RGB of the frame of a poor reference."""
+FRAME = 3
+"""Pixels from the picture's edge to the frame."""
 
 
 class RestorerIDFaceEmbed(io.ComfyNode):
@@ -76,7 +82,8 @@ class RestorerIDFaceEmbed(io.ComfyNode):
             outputs=[
                 FaceType.Output("face_id", display_name="face", tooltip="For RestorerID Apply."),
                 io.Image.Output(
-                    "aligned", display_name="aligned", tooltip="The faces taken, 224x224 px."
+                    "aligned", display_name="aligned", tooltip="The faces taken, 224x224 px. "
+                    "An amber frame tells what makes one a poor reference.",
                 ),
             ],
         )
@@ -104,7 +111,8 @@ class RestorerIDFaceEmbed(io.ComfyNode):
         photos = [photo for batch in batches for photo in batch]
         analyzer = load_analyzer(find_pack(face_model_roots(), face_models[0]))
         progress = comfy.utils.ProgressBar(2 * len(photos))
-        embeddings, crops = find_faces(analyzer, photos, rule, index, progress)
+        embeddings, references = find_faces(analyzer, photos, rule, index, progress)
+        crops = torch.stack([torch.from_numpy(face.crop) for face in references]).float() / 255
         identity = build_identity(
             embeddings,
             clip_hidden(clip_vision[0], crops, progress),
@@ -112,30 +120,37 @@ class RestorerIDFaceEmbed(io.ComfyNode):
             projector(restorerid[0].face_projector),
             combine[0],
         )
-        return io.NodeOutput(identity, crops.flip(-1))
+        return io.NodeOutput(identity, torch.stack([*map(draw_reference, references)]))
 
 
 def find_faces(
     analyzer: FaceAnalyzer, photos: Sequence[Tensor], rule: str, index: int, progress: Any
-) -> tuple[Tensor, Tensor]:
-    """The face of each of n photos (3, H, W).
-
-    Returns embeddings (n, 512) and aligned crops (n, 224, 224, 3) in [0, 1], BGR.
-    """
-    embeddings, crops = [], []
-    for number, reference in enumerate(steps(photos, progress), 1):
+) -> tuple[Tensor, list[ReferenceFace]]:
+    """The face of each of n photos (3, H, W), with the embeddings (n, 512)."""
+    embeddings, references = [], []
+    for number, (reference, check) in enumerate(searches(photos, progress), 1):
         name = f"reference image {number} of {len(photos)}"
         photo = photo_from_image(reference)
-        faces = analyzer.analyze(photo, rule != LARGEST, stop_if_cancelled)
+        faces = analyzer.analyze(photo, rule != LARGEST, check)
         face = choose_face(faces, photo.shape, rule, index, name)
         if len(faces) > 1:
             log_choice(name, len(faces), rule, face)
         found = reference_face(number - 1, photo, face)
-        for flaw in found.flaws():
+        for flaw in found.flaws().values():
             log.warning("%s is a poor reference: %s", name, flaw)
         embeddings.append(torch.from_numpy(face.embedding))
-        crops.append(torch.from_numpy(found.crop))
-    return torch.stack(embeddings).float(), torch.stack(crops).float() / 255
+        references.append(found)
+    return torch.stack(embeddings).float(), references
+
+
+def draw_reference(reference: ReferenceFace) -> Tensor:
+    """(224, 224, 3) RGB in [0, 1]: the aligned face; a poor one in a frame that says why."""
+    image = torch.from_numpy(reference.crop).flip(-1).movedim(-1, 0).float() / 255
+    if flaws := reference.flaws():
+        low, high = FRAME, CLIP_FACE - FRAME
+        frame = np.array([[low, low], [high, low], [high, high], [low, high]])
+        image = draw_outlines(image, [frame], [", ".join(flaws)], [POOR])
+    return image.movedim(0, -1)
 
 
 def log_choice(name: str, count: int, rule: str, face: DetectedFace) -> None:

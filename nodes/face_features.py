@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..restorerid_core.errors import RestorerIDError
+from ..restorerid_core.faces.detect import Check
 
 CLIP_WIDTH = 1280
 T = TypeVar("T")
@@ -65,6 +66,21 @@ def steps(items: Iterable[T], progress: Any) -> Iterator[T]:
         stop_if_cancelled()
         yield item
         progress.update(1)
+
+
+def searches(items: Iterable[T], progress: Any) -> Iterator[tuple[T, Check]]:
+    """As `steps`; what comes with each item moves the bar by the part of a step that is done."""
+    for item in items:
+        stop_if_cancelled()
+        start = progress.current
+
+        def check(done: int, expected: int, start: float = start) -> None:
+            stop_if_cancelled()
+            # More may be expected than before, but a bar never goes back.
+            progress.update_absolute(max(progress.current, start + done / expected))
+
+        yield item, check
+        progress.update_absolute(start + 1)
 
 
 def stop_if_cancelled() -> None:

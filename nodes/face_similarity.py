@@ -23,7 +23,7 @@ from ..restorerid_core.faces.similarity import (
 from ..restorerid_core.faces.similarity_picture import draw_comparison
 from ..restorerid_core.images import check_image, to_rgb
 from ..restorerid_core.ranges import check_choice
-from .face_features import steps, stop_if_cancelled
+from .face_features import searches
 from .face_models import face_model_roots, face_models_input, validate_face_models
 from .types import CATEGORY
 
@@ -128,6 +128,6 @@ def check_counts(images: int, references: int) -> None:
 def find_faces(analyzer: FaceAnalyzer, photos: Tensor, progress: Any) -> list[list[DetectedFace]]:
     """All faces of each photo of a batch (n, 3, H, W)."""
     return [
-        analyzer.find_all(photo_from_image(photo), stop_if_cancelled)
-        for photo in steps(photos, progress)
+        analyzer.find_all(photo_from_image(photo), check)
+        for photo, check in searches(photos, progress)
     ]

@@ -16,7 +16,7 @@ from ..restorerid_core.faces.detect import load_analyzer
 from ..restorerid_core.faces.packs import AUTO, find_pack
 from ..restorerid_core.images import check_image, prepare, to_rgb
 from ..restorerid_core.ranges import SIZE, check_choice
-from .face_features import steps, stop_if_cancelled
+from .face_features import searches
 from .face_models import face_model_roots, validate_face_models
 from .model import RestorerIDModel
 from .types import CATEGORY, LQType, RestorerIDType
@@ -87,10 +87,11 @@ class RestorerIDLQEncode(io.ComfyNode):
 def require_portraits(photos: torch.Tensor) -> None:
     """Refuses a photo of a batch (n, 3, H, W) that does not show one large face."""
     analyzer = load_analyzer(find_pack(face_model_roots()))
-    for number, image in enumerate(steps(photos, comfy.utils.ProgressBar(len(photos))), 1):
+    bar = comfy.utils.ProgressBar(len(photos))
+    for number, (image, check) in enumerate(searches(photos, bar), 1):
         photo = photo_from_image(image)
         name = "`image`" if len(photos) == 1 else f"`image` {number} of {len(photos)}"
-        require_portrait(analyzer.detect(photo, check=stop_if_cancelled), photo.shape, name)
+        require_portrait(analyzer.detect(photo, check=check), photo.shape, name)
 
 
 def check_vae(vae: Any, channels: int) -> None:

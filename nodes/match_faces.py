@@ -29,8 +29,7 @@ from .face_features import (
     clip_hidden,
     projector,
     require_vit_h,
-    steps,
-    stop_if_cancelled,
+    searches,
     unconditional_hidden,
 )
 from .model import RestorerIDModel
@@ -139,8 +138,8 @@ def study_people(pack: FacePack, people: Sequence[Person]) -> dict[str, Referenc
     analyzer = load_analyzer(pack)
     progress = comfy.utils.ProgressBar(len(people))
     return {
-        person.name: study_person(analyzer, person, stop_if_cancelled)
-        for person in steps(people, progress)
+        person.name: study_person(analyzer, person, check)
+        for person, check in searches(people, progress)
     }
 
 

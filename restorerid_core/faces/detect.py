@@ -75,8 +75,12 @@ class FaceAnalyzer:
             everyone: small faces beside a large one, too.
             check: called before each run of a network.
         """
-        found = self.detect(photo, everyone, check)
-        return [self.describe(photo, face, check) for face in found]
+        search = FaceSearch(self.detector, self.size, photo, check)
+        faces: list[DetectedFace] = []
+        for face in (found := search.run(everyone)):
+            check(search.done + len(faces), search.done + len(found))
+            faces.append(self.describe(photo, face))
+        return faces
 
     def detect(
         self, photo: np.ndarray, everyone: bool = False, check: Check = go_on
@@ -88,15 +92,12 @@ class FaceAnalyzer:
         """Every face of a photo, as `analyze`."""
         return self.analyze(photo, True, check)
 
-    def describe(
-        self, photo: np.ndarray, face: Detection, check: Check = go_on
-    ) -> DetectedFace:
+    def describe(self, photo: np.ndarray, face: Detection) -> DetectedFace:
         """Whose face is at this place of a photo (H, W, 3) uint8 BGR.
 
         Raises:
             RestorerIDError: as `embed`.
         """
-        check()
         embedding = self.embed(photo, face.landmarks)
         norm = float(np.linalg.norm(embedding))
         return DetectedFace(face.bbox, face.landmarks, face.score, embedding / norm, norm)

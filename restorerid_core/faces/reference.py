@@ -51,16 +51,17 @@ class ReferenceFace:
         size, sharpness = min(1.0, self.side / ARCFACE_FACE), min(1.0, self.sharpness / SHARP)
         return self.face.norm * self.face.score * size * max(sharpness, LEAST)
 
-    def flaws(self) -> list[str]:
-        found = []
+    def flaws(self) -> dict[str, str]:
+        """What makes it a poor reference: in a word or two, for pictures, and as a sentence."""
+        found = {}
         if self.side < SMALL_FACE:
-            found.append(f"its face is only {self.side:.0f} px")
+            found["small"] = f"its face is only {self.side:.0f} px"
         if self.sharpness < BLURRED:
-            found.append("its face is blurred")
+            found["blurred"] = "its face is blurred"
         if self.cut > CUT:
-            found.append("its face is cut off by the edge of the photo")
+            found["cut off"] = "its face is cut off by the edge of the photo"
         if self.face.score < SURE:
-            found.append(
+            found["unclear"] = (
                 f"its face is hard to make out ({self.face.score:.2f} of 1), so check that it is "
                 "the right one, upright and whole, or take a photo that shows both eyes"
             )
@@ -101,14 +102,15 @@ def study_person(
     for number, image in enumerate(person.photos):
         name = _photo_name(person.name, number, len(person.photos))
         photo = photo_from_image(image.movedim(-1, 0))
-        found = analyzer.analyze(photo, person.rule != LARGEST, check)
+        part = _part(check, number, len(person.photos))
+        found = analyzer.analyze(photo, person.rule != LARGEST, part)
         try:
             face = choose_face(found, photo.shape, person.rule, person.index, name)
         except RestorerIDError as error:
             notes.append(f"left out: {error}")
             continue
         faces.append(reference_face(number, photo, face))
-        notes += [f"{name} is a poor reference: {flaw}" for flaw in faces[-1].flaws()]
+        notes += [f"{name} is a poor reference: {flaw}" for flaw in faces[-1].flaws().values()]
         rivals = sum(other.area >= RIVAL * face.area for other in found)
         if rivals > 1:
             notes.append(
@@ -123,6 +125,11 @@ def study_person(
         notes.append(f"the two photos of {person.name} do not look like one person")
     weights = np.array([face.quality for face in kept])
     return Reference(person.name, tuple(kept), weights / max(weights.sum(), 1e-9), tuple(notes))
+
+
+def _part(check: Check, number: int, count: int) -> Check:
+    """What the search of one photo of several calls: of its own views it tells those of all."""
+    return lambda done, expected: check(number * expected + done, count * expected)
 
 
 def reference_face(number: int, photo: np.ndarray, face: DetectedFace) -> ReferenceFace:

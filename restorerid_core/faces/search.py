@@ -30,6 +30,7 @@ from .views import (
     four_turns,
     patch_views,
     smallest_tile,
+    tile_count,
     tile_sides,
     tile_views,
     whole_view,
@@ -46,11 +47,12 @@ MOST_HINTS = 24
 """Places of a photo that are looked at though the detector took none for a face."""
 CLOSE_UP = 1.5
 """Margin, of the photo's longer side, that shows a face that is larger than the photo."""
-Check = Callable[[], object]
-"""Called before each run of a network; raises to stop."""
+Check = Callable[[int, int], object]
+"""Called before each run of a network, with the views looked at and those expected in the end: more
+where something is seen that needs a closer look. Raises to stop."""
 
 
-def go_on() -> None:
+def go_on(done: int, expected: int) -> None:
     """The `Check` that never stops."""
 
 
@@ -65,6 +67,7 @@ class FaceSearch:
 
     Attributes:
         runs: of the detector.
+        done: views looked at, those too on which there is nothing to be seen.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class FaceSearch:
         self._size = size
         self._photo = photo
         self._check = check
-        self.runs = 0
+        self.runs = self.done = self._expected = 0
 
     def run(self, everyone: bool = True) -> list[Detection]:
         """The faces, highest score first.
@@ -84,6 +87,8 @@ class FaceSearch:
                 is none larger left to be found.
         """
         photo, size = self._photo, self._size
+        sides = tile_sides(photo, size)
+        self._expected = 2 + sum(tile_count(photo, side) for side in sides)
         most = FILLING * max(photo.shape[:2])
         seen = [f for f in self._look(whole_view(photo, size)) if max(f.size) <= most]
         if not everyone and self._shows_a_large_face(seen):
@@ -93,7 +98,6 @@ class FaceSearch:
             seen = self._closer(seen)
             if any(face.is_sure for face in seen):
                 return self._faces(seen)
-        sides = tile_sides(photo, size)
         if sides:  # what is small they show better
             seen = [face for face in seen if face.is_sure or face.side > OVERLAP * sides[0]]
         for side in sides:
@@ -108,9 +112,11 @@ class FaceSearch:
 
     def _look(self, view: View) -> list[Detection]:
         """What is seen on a view, hints too, except for what its edges cut."""
+        self.done += 1
         if view.is_plain:
             return []
-        self._check()
+        self._expected = max(self._expected, self.done)
+        self._check(self.done - 1, self._expected)
         self.runs += 1
         boxes, landmarks = self._detector.detect(view.canvas, input_size=self._size)
         found: list[Detection] = []

@@ -126,6 +126,12 @@ def tile_views(
             yield tile_view(photo, size, (left, top), side, turns)
 
 
+def tile_count(photo: np.ndarray, side: int) -> int:
+    """How many `tile_views` a photo (H, W, 3) has."""
+    height, width = photo.shape[:2]
+    return len(_starts(height, side)) * len(_starts(width, side))
+
+
 def tile_view(
     photo: np.ndarray, size: tuple[int, int], corner: tuple[int, int], side: int, turns: int = 0
 ) -> View:

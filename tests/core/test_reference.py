@@ -62,9 +62,9 @@ def test_quality_grows_with_size_score_and_length():
 
 
 def test_flaws_are_named():
-    assert reference_face(64).flaws() == []
-    assert reference_face(40).flaws() == ["its face is only 40 px"]
-    assert reference_face(200, sharpness=20).flaws() == ["its face is blurred"]
+    assert reference_face(64).flaws() == {}
+    assert reference_face(40).flaws() == {"small": "its face is only 40 px"}
+    assert reference_face(200, sharpness=20).flaws() == {"blurred": "its face is blurred"}
     assert len(reference_face(40, sharpness=20).flaws()) == 2
 
 
@@ -75,8 +75,8 @@ def test_a_face_that_is_cut_off_or_hard_to_make_out_is_named():
     outside = made_face(20, 150, 200)
     cut = studied(0, photo, outside)
     assert cut.cut == pytest.approx(0.3, abs=0.05)
-    assert "its face is cut off by the edge of the photo" in cut.flaws()
-    (flaw,) = studied(0, photo, replace(inside, score=0.55)).flaws()
+    assert "its face is cut off by the edge of the photo" in cut.flaws().values()
+    (flaw,) = studied(0, photo, replace(inside, score=0.55)).flaws().values()
     assert flaw.startswith("its face is hard to make out (0.55 of 1), so check")
 
 

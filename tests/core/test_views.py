@@ -244,12 +244,22 @@ def test_a_large_scan_can_be_stopped_before_each_run_of_a_network():
     analyzer = FaceAnalyzer(detector, recognizer, SIZE, "counting")
     photo = np.random.default_rng(0).integers(0, 256, (600, 900, 3), dtype=np.uint8)
     runs: list[int] = []
-    analyzer.find_all(photo, lambda: runs.append(detector.calls + recognizer.calls))
+    told: list[tuple[int, int]] = []
+
+    def note(done: int, expected: int) -> None:
+        runs.append(detector.calls + recognizer.calls)
+        told.append((done, expected))
+
+    analyzer.find_all(photo, note)
     assert detector.calls > 60 and recognizer.calls > 1
     assert runs == list(range(len(runs)))
     assert len(runs) == detector.calls + recognizer.calls
+    # Each is one view further, of more than were looked at; that many were told of at once.
+    assert [done for done, _ in told] == list(range(len(told)))
+    assert all(done < expected for done, expected in told)
+    assert told[0][1] > 0.8 * len(told)
 
-    def stop() -> None:
+    def stop(done: int, expected: int) -> None:
         if detector.calls == 5:
             raise KeyboardInterrupt
 

@@ -120,15 +120,25 @@ def test_one_of_several_faces_is_logged(
     assert torch.equal(leftmost.tokens, first.tokens)
 
 
-def test_a_poor_reference_is_named(
+def test_a_poor_reference_is_named_and_framed(
     embed: Any, two_people: Tensor, caplog: pytest.LogCaptureFixture
 ):
-    embed(two_people[:1])
+    good = embed(two_people[:1])[1]
     assert "poor reference" not in caplog.text
+    assert not is_amber(good[0, 3])
     small = torch.nn.functional.avg_pool2d(two_people[:1].movedim(-1, 1), 8)
     soft = torch.nn.functional.interpolate(small, size=two_people.shape[1:3], mode="bicubic")
-    embed(soft.movedim(1, -1).clamp(0, 1))
-    assert "reference image 1 of 1 is a poor reference: its face is blurred" in caplog.text
+    both = torch.cat([two_people[:1], soft.movedim(1, -1).clamp(0, 1)])
+    aligned = embed(both)[1]
+    assert torch.equal(aligned[:1], good)
+    assert is_amber(aligned[1, 3])
+    assert "reference image 2 of 2 is a poor reference: its face is blurred" in caplog.text
+
+
+def is_amber(line: Tensor) -> bool:
+    """Whether most of a line (n, 3) has the colour of a poor reference's frame."""
+    amber = torch.tensor([253, 174, 51]) / 255
+    return bool((line - amber).abs().amax(-1).lt(0.02).float().mean() > 0.5)
 
 
 def test_cancelling_stops_the_node(embed: Any, two_people: Tensor):

@@ -1,6 +1,6 @@
 """Face Crop and Face Paste, called as ComfyUI calls them."""
 from importlib import import_module
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ def test_cancel_is_heard_inside_of_a_photo(
 ):
     """The network is asked once more at most, whatever the node and the photo's size."""
     import comfy.model_management as management
+    from comfy.utils import ProgressBar
 
     node = import_module(f"{extension.__name__}.nodes.{module}")
     calls = []
@@ -70,7 +71,7 @@ def test_cancel_is_heard_inside_of_a_photo(
 
     detect = import_module(f"{extension.__name__}.restorerid_core.faces.detect")
     analyzer = detect.FaceAnalyzer(Detector(), None, (512, 512), "interrupting")
-    progress = SimpleNamespace(update=lambda _: None)
+    progress = ProgressBar(3)
     photo = photos.none.movedim(-1, 1)
     run = {
         "face_crop": lambda: node.find_faces(analyzer, photo, "left to right", progress),
@@ -83,6 +84,20 @@ def test_cancel_is_heard_inside_of_a_photo(
         with pytest.raises(management.InterruptProcessingException):
             run()
     assert calls == [1]
+
+
+def test_the_bar_moves_within_a_photo(extension: ModuleType):
+    """By the part of its views that were looked at, never back, and a step for each photo."""
+    from comfy.utils import ProgressBar
+
+    features = import_module(f"{extension.__name__}.nodes.face_features")
+    bar, seen = ProgressBar(2), []
+    for _, check in features.searches("ab", bar):
+        for done, expected in ((0, 4), (2, 4), (3, 12), (11, 12)):
+            check(done, expected)
+            seen.append(bar.current)
+    assert seen == pytest.approx([0, 0.5, 0.5, 11 / 12, 1, 1.5, 1.5, 1 + 11 / 12])
+    assert bar.current == 2
 
 
 @pytest.mark.parametrize(
