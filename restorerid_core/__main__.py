@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(
             f"restorerid: the Python package '{error.name}' is missing; run `python -m pip install "
-            "-r scripts/requirements.txt`.",
+            '".[engine,metrics,train]"` in the folder of RestorerID.',
             file=sys.stderr,
         )
         return 1

@@ -15,6 +15,7 @@ if sys.version_info < (3, 10):  # noqa: UP036
     )
 
 ROOT = Path(__file__).resolve().parents[1]
+PROJECT = ROOT / "pyproject.toml"
 OVERRIDES = ROOT / "scripts" / "overrides.txt"
 CUDA_GB, CPU_GB = 6.6, 2.7
 """Of the disk; the second is calculated: without nvidia, triton and libtorch_cuda."""
@@ -26,13 +27,21 @@ class SetupError(Exception):
     """One sentence for the user: what is missing and what to do."""
 
 
-def environment(requirements: Sequence[Path]) -> Path:
-    """The Python that has the packages of these requirement files; quick when it was made before.
+def environment(
+    extras: Sequence[str], files: Sequence[Path] = (), constraints: Sequence[Path] = (),
+    resolution: str = "highest",
+) -> Path:  # fmt: skip
+    """The Python that has the packages of pyproject.toml; quick when it was made before.
 
+    Args:
+        extras: of pyproject.toml.
+        files: further requirements, such as ComfyUI's.
+        constraints: files that say which versions are taken.
+        resolution: `highest`, or `lowest-direct` for the oldest versions that are declared.
     Raises:
         SetupError: the environment cannot be made, or a package cannot be installed.
     """
-    venv = cache_folder() / venv_name(requirements)
+    venv = cache_folder() / venv_name(extras, files, constraints, resolution)
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (venv / "ready").is_file():
         print(
@@ -40,7 +49,7 @@ def environment(requirements: Sequence[Path]) -> Path:
             f"without it {CPU_GB} GB ...", flush=True,
         )  # fmt: skip
         _make(venv, python)
-        _install(python, requirements)
+        _install(python, extras, files, constraints, resolution)
         (venv / "ready").touch()
     return python
 
@@ -50,10 +59,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("RESTORERID_CACHE") or Path.home() / ".cache" / "restorerid")
 
 
-def venv_name(requirements: Sequence[Path]) -> str:
-    """Another one for each version of Python and each content of the requirement files."""
-    content = b"".join(path.read_bytes() for path in requirements)
-    return f"venv-{sys.version_info[0]}.{sys.version_info[1]}-{cksum(content)}"
+def venv_name(
+    extras: Sequence[str], files: Sequence[Path], constraints: Sequence[Path], resolution: str
+) -> str:
+    """Another one for each version of Python and for all that decides about the packages."""
+    # The tables after this one say nothing about packages; Python 3.10 cannot read TOML.
+    declared = PROJECT.read_bytes().partition(b"[project.urls]")[0]
+    parts = [declared, *(path.read_bytes() for path in [*files, *constraints])]
+    parts += [" ".join([*extras, resolution]).encode()]
+    return f"venv-{sys.version_info[0]}.{sys.version_info[1]}-{cksum(b''.join(parts))}"
 
 
 def cksum(content: bytes) -> int:
@@ -103,13 +117,18 @@ def _make(venv: Path, python: Path) -> None:
         )
 
 
-def _install(python: Path, requirements: Sequence[Path]) -> None:
+def _install(
+    python: Path, extras: Sequence[str], files: Sequence[Path], constraints: Sequence[Path],
+    resolution: str,
+) -> None:  # fmt: skip
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
-    files = [f"--requirements={path}" for path in requirements]
+    wanted = [f"--resolution={resolution}", *(f"--constraints={path}" for path in constraints)]
+    wanted += [f"--requirements={path}" for path in [PROJECT, *files]]
+    wanted += [f"--extra={name}" for name in extras]
     for name in ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS"):  # newer and older uv: as pip, and proxies, do
         os.environ.setdefault(name, "true")
     install = ["-m", "uv", "pip", "install", "--python", python, "--override", OVERRIDES]
-    if run(python, *install, *quiet, *_torch_for_this_machine(python), *files):
+    if run(python, *install, *quiet, *_torch_for_this_machine(python), *wanted):
         raise SetupError(
             "not all packages could be installed (the lines above say which): check the network, "
             "UV_DEFAULT_INDEX if you use an index of your own, and the free space on the disk, and "

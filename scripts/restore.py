@@ -15,7 +15,7 @@ from typing import Any
 
 from environment import ROOT, SetupError, environment, main, run
 
-REQUIREMENTS = (ROOT / "scripts" / "requirements.txt", ROOT / "requirements.txt")
+EXTRAS = ("engine", "metrics")
 SMALL = ROOT / "restorerid_core" / "small" / "restorerid.safetensors"
 """There, where a small network was trained."""
 INTERRUPTED = 130
@@ -51,7 +51,7 @@ def restore(arguments: list[str]) -> int:
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # the core is found from any folder
     given = check(arguments) if arguments else argparse.Namespace(network=None, models=[])
-    core = (environment(REQUIREMENTS), "-m", "restorerid_core")
+    core = (environment(EXTRAS), "-m", "restorerid_core")
     fetched = 0
     if given.network != "small":
         fetched = run(*core, "fetch", *(f"--models={folder}" for folder in given.models))

@@ -4,25 +4,34 @@
     python3 scripts/test.py -m "not slow"
 
 Arguments go to pytest, such as `-n 0` for one process. With a ComfyUI, its packages are part of the
-environment.
+environment. With --lowest the tests run with the oldest packages, Python and ComfyUI that are
+supported.
 """
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 
-from environment import ROOT, environment, main, run
+from environment import ROOT, SetupError, environment, main, run
 
 PARALLEL = ("-n", "2", "--dist", "loadfile")
 """A file of tests for each of two processes; full-size networks need the memory of more."""
-REQUIREMENTS = (ROOT / "tests" / "requirements.txt", ROOT / "requirements.txt")
+EXTRAS = ("engine", "metrics", "train", "dev")
+LOCK = ROOT / "tests" / "requirements.lock"
+LOWEST = "--lowest"
+LOWEST_PYTHON, LOWEST_COMFYUI = (3, 10), "0.20"
 
 
 def test(arguments: list[str]) -> int:
     """Runs the checks, up to the first that fails; returns its exit status."""
     os.chdir(ROOT)
+    if LOWEST in arguments:
+        return test_lowest([argument for argument in arguments if argument != LOWEST])
     # Processes that share the cores wait for each other's threads most of the time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    python = environment([*REQUIREMENTS, *comfy_requirements()])
+    files = [place / "requirements.txt" for place in find_comfyui()]
+    python = environment(EXTRAS, files, [LOCK])
     return (
         run(python, "-m", "ruff", "check", ".")
         or run(python, "-m", "pyright", "--pythonpath", python)
@@ -30,13 +39,43 @@ def test(arguments: list[str]) -> int:
     )
 
 
-def comfy_requirements() -> list[Path]:
-    """Those of the first ComfyUI in the places where tests/conftest.py looks, in its order."""
+def test_lowest(arguments: list[str]) -> int:
+    """The tests with the oldest packages, Python and ComfyUI that pyproject.toml names.
+
+    Raises:
+        SetupError: this is another Python, or there is no such ComfyUI.
+    """
+    if sys.version_info[:2] != LOWEST_PYTHON:
+        name = "python{}.{}".format(*LOWEST_PYTHON)
+        other = shutil.which(name)
+        if other:
+            return run(other, __file__, LOWEST, *arguments)
+        raise SetupError(f"{name} was not found, expected it for {LOWEST}: install it.")
+    found = [comfyui_version(place) for place in find_comfyui()]
+    if not found or not found[0].startswith(f"{LOWEST_COMFYUI}."):
+        raise SetupError(
+            f"the ComfyUI found is {found[0] if found else 'none'}, expected {LOWEST_COMFYUI} for "
+            f"{LOWEST}: check out its tag v{LOWEST_COMFYUI}.0 and name the folder in COMFYUI_PATH."
+        )
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    files = [place / "requirements.txt" for place in find_comfyui()]
+    python = environment(EXTRAS, files, resolution="lowest-direct")
+    return run(python, "-m", "pytest", *PARALLEL, *arguments)
+
+
+def comfyui_version(place: Path) -> str:
+    text = (place / "comfyui_version.py").read_text(encoding="utf-8")
+    found = re.search(r'__version__ *= *"([^"]+)"', text)
+    return found[1] if found else "of an unknown version"
+
+
+def find_comfyui() -> list[Path]:
+    """The first ComfyUI in the places where tests/conftest.py looks, in its order; [] for none."""
     named = os.environ.get("COMFYUI_PATH")
     usual = [ROOT.parent.parent, Path.home() / "comfy" / "ComfyUI"]
     for place in [*([Path(named)] if named else []), *usual]:
         if (place / "comfy" / "model_patcher.py").is_file():
-            return [place / "requirements.txt"]
+            return [place]
     return []
 
 

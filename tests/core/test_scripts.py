@@ -48,19 +48,22 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def requirements(tmp_path: Path) -> list[Path]:
+def packages(tmp_path: Path) -> dict[str, Any]:
+    """What `environment` takes."""
     files = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for file in files:
         file.write_text(f"{file.stem}>=1\n")
-    return files
+    return {"extras": ["engine"], "files": files[:1], "constraints": files[1:],
+            "resolution": "highest"}  # fmt: skip
 
 
 @pytest.fixture
-def restore(tmp_path: Path) -> Command:
+def restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """scripts/restore.py on this Python as its environment, with the stub as the core."""
     found = runpy.run_path(str(SCRIPTS / "environment.py"))
-    files = [SCRIPTS / "requirements.txt", ROOT / "requirements.txt"]
-    venv = tmp_path / "cache" / found["venv_name"](files)
+    monkeypatch.syspath_prepend(SCRIPTS)  # where restore.py finds environment.py
+    extras = runpy.run_path(str(SCRIPTS / "restore.py"))["EXTRAS"]
+    venv = tmp_path / "cache" / found["venv_name"](extras, (), (), "highest")
     (venv / "bin").mkdir(parents=True)
     (venv / "ready").touch()
     (venv / "bin" / "python").symlink_to(sys.executable)
@@ -97,30 +100,43 @@ def test_checksum_is_that_of_posix_cksum(environment: Any, content: bytes, expec
 
 
 def test_each_python_and_each_content_has_an_environment(
-    environment: Any, requirements: list[Path], monkeypatch: pytest.MonkeyPatch
+    environment: Any, packages: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    first = environment.venv_name(requirements)
+    first = environment.venv_name(**packages)
     assert first.startswith(f"venv-{sys.version_info[0]}.{sys.version_info[1]}-")
-    assert environment.venv_name(requirements) == first
-    requirements[1].write_text("b>=2\n")
-    changed = environment.venv_name(requirements)
+    assert environment.venv_name(**packages) == first
+    project = tmp_path / "pyproject.toml"
+    project.write_bytes((ROOT / "pyproject.toml").read_bytes() + b"\n[tool.other]\n")
+    environment.globals["PROJECT"] = project
+    assert environment.venv_name(**packages) == first
+    names = [first, environment.venv_name(**{**packages, "resolution": "lowest-direct"}),
+             environment.venv_name(**{**packages, "extras": []})]  # fmt: skip
+    for path in (packages["files"][0], packages["constraints"][0]):
+        path.write_text("c>=2\n")
+        names.append(environment.venv_name(**packages))
+    project.write_text("[project]\n[project.urls]\n")
+    names.append(environment.venv_name(**packages))
     monkeypatch.setattr(sys, "version_info", (3, 99, 0))
-    assert len({first, changed, environment.venv_name(requirements)}) == 3
+    assert len({*names, environment.venv_name(**packages)}) == 7
 
 
 def test_made_once(
-    environment: Any, requirements: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: Any, packages: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    python = environment.environment(requirements)
-    venv = tmp_path / "cache" / environment.venv_name(requirements)
+    python = environment.environment(**packages)
+    venv = tmp_path / "cache" / environment.venv_name(**packages)
     commands = environment.commands
     assert [command[2] for command in commands] == ["venv", "pip", "uv"]
     told = capsys.readouterr().out
     assert str(venv) in told and "GB" in told  # before it begins
     assert os.environ["UV_SYSTEM_CERTS"] == os.environ["UV_NATIVE_TLS"] == "true"
     assert python.is_relative_to(venv)
-    assert [f"--requirements={file}" for file in requirements] == commands[-1][-2:]
-    assert environment.environment(requirements) == python
+    (file,), (constraint,) = packages["files"], packages["constraints"]
+    assert commands[-1][-5:] == [
+        "--resolution=highest", f"--constraints={constraint}",
+        f"--requirements={ROOT / 'pyproject.toml'}", f"--requirements={file}", "--extra=engine",
+    ]  # fmt: skip
+    assert environment.environment(**packages) == python
     assert len(commands) == 3
 
 
@@ -133,24 +149,24 @@ def test_made_once(
     ],
 )
 def test_a_failed_step_is_told_and_done_again(
-    environment: Any, requirements: list[Path], failing: str, sentence: str
+    environment: Any, packages: dict[str, Any], failing: str, sentence: str
 ):
     works = environment.globals["run"]
     environment.globals["run"] = lambda *c: 1 if c[2] == failing else works(*c)
     with pytest.raises(environment.SetupError, match=sentence):
-        environment.environment(requirements)
+        environment.environment(**packages)
     environment.globals["run"] = works
     environment.commands.clear()
-    environment.environment(requirements)
+    environment.environment(**packages)
     assert len(environment.commands) == 3
 
 
 def test_a_python_without_ensurepip_is_told(
-    environment: Any, requirements: list[Path], monkeypatch: pytest.MonkeyPatch
+    environment: Any, packages: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "ensurepip")
     with pytest.raises(environment.SetupError, match="because its module ensurepip is missing"):
-        environment.environment(requirements)
+        environment.environment(**packages)
     assert environment.commands == []
 
 
