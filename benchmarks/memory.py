@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from restorerid_core import id_scale
 from restorerid_core.__main__ import main as command_line
-from restorerid_core.commands.devices import open_device
-from restorerid_core.commands.opening import DTYPES, freed_weights_go_back
+from restorerid_core.engine.devices import open_device
 from restorerid_core.engine.locate import folders, model_roots
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
+from restorerid_core.engine.open import DTYPES, freed_weights_go_back
 from restorerid_core.engine.weights import find_models
 
 MIB = 2**20

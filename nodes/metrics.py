@@ -6,11 +6,12 @@ from torch import Tensor
 
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.evaluation.meter import MIN_SIDE, Meter, open_meter
-from ..restorerid_core.evaluation.table import image_texts, to_markdown
+from ..restorerid_core.evaluation.table import image_texts
 from ..restorerid_core.evaluation.table_picture import draw_table
 from ..restorerid_core.faces.detect import load_analyzer
 from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.images import check_image, resize, to_rgb
+from ..restorerid_core.markdown import to_markdown
 from .face_features import steps
 from .face_models import face_model_roots, face_models_input
 from .types import CATEGORY

@@ -28,9 +28,10 @@ def check(arguments: list[str]) -> argparse.Namespace:
     """
     sys.path.insert(0, str(ROOT))
     from restorerid_core.commands.arguments import Parser
-    from restorerid_core.commands.references import split_reference
-    from restorerid_core.commands.restore import add_restore, check_places
+    from restorerid_core.commands.restore import add_restore
+    from restorerid_core.engine.options import split_reference
     from restorerid_core.errors import RestorerIDError
+    from restorerid_core.photo_jobs import check_places
 
     commands: Any = Parser().add_subparsers()
     add_restore(commands)
@@ -39,7 +40,7 @@ def check(arguments: list[str]) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     try:
         check_places(args.photos, args.output)
-        for reference in args.reference:
+        for reference in args.references:
             split_reference(reference)
     except RestorerIDError as error:
         raise SetupError(str(error)) from error

@@ -8,12 +8,12 @@ import torch
 from made_faces import made_face
 from PIL import Image
 
-from restorerid_core.commands.prepare_clip import ClipFeatures
-from restorerid_core.commands.prepare_report import finish
-from restorerid_core.commands.prepare_run import Preparation
 from restorerid_core.faces.detect import DetectedFace
 from restorerid_core.faces.limits import Limits
+from restorerid_core.training.data.clip import ClipFeatures
 from restorerid_core.training.data.faces import PreparedFaces
+from restorerid_core.training.data.prepare import Preparation
+from restorerid_core.training.data.report import finish
 from restorerid_core.training.data.sources import find_groups
 
 SIDE = 128

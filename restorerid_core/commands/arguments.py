@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from itertools import takewhile
@@ -10,6 +11,8 @@ from typing import Any, NoReturn
 
 from ..errors import RestorerIDError
 from ..ranges import N, Range
+
+DEVICES = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d{1,3})?")
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,3 +69,13 @@ def number(limits: Range[N]) -> Callable[[str], N]:
             raise argparse.ArgumentTypeError(limits.refusal(text)) from error
 
     return argument
+
+
+def device_name(text: str) -> str:
+    """Argparse's type of a device; whether this machine has it, `open_device` finds out."""
+    if not DEVICES.fullmatch(text):
+        advice = ": a GPU of NVIDIA or AMD is cuda" if "gpu" in text.lower() else ""
+        raise argparse.ArgumentTypeError(
+            f"is '{text}'; expected auto, cpu, cuda, cuda:1, mps or xpu{advice}"
+        )
+    return text

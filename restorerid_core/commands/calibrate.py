@@ -7,8 +7,7 @@ from itertools import pairwise
 
 from ..errors import RestorerIDError
 from ..id_scale import parse_scales
-from .evaluate import open_restorations, open_run
-from .options import add_people_options, check_engine_options
+from .options import add_people_options, evaluation_options
 from .progress import load_torch
 
 
@@ -33,30 +32,31 @@ def calibrate(args: argparse.Namespace) -> int:
     load_torch()
     from accelerate import PartialState
 
+    from ..engine.devices import share
+    from ..engine.open import check_options, choose_network
     from ..evaluation.identities import find_identities
-    from .calibration_run import SWEEP, CalibrationRun
-    from .network import choose_network
-    from .opening import open_meter_of
-    from .run import share
+    from ..evaluation.opening import open_meter_of, open_restorations, open_run
+    from ..evaluation.sweep import SWEEP, CalibrationRun
 
-    scales = even_scales(args.scales)
-    check_engine_options(args)
-    args.degradations = list(dict.fromkeys(args.degradations))
+    scales, options = even_scales(args.scales), evaluation_options(args)
+    check_options(options)
     people = find_identities(args.people)[: args.limit]
-    mine = share(people, args.device)
+    mine = share(people, options.device)
     state = PartialState()
-    models = choose_network(args, musiq=True)  # all that is missing is told at once
-    pictures = open_run(args, [SWEEP], people, models)
+    models, options = choose_network(options, musiq=True)  # all that is missing is told at once
+    pictures = open_run(
+        args.output, options, args.degradations, args.degraded_at, [SWEEP], people, models
+    )
     run = CalibrationRun(pictures, scales)
     if not args.overwrite:
         run.check(mine)
-    meter = pictures.meter = open_meter_of(args, lpips=False)
+    meter = pictures.meter = open_meter_of(options, lpips=False)
     if meter.analyzer is None or (models.left is None and meter.musiq is None):
         raise RestorerIDError(
             "calibrate needs MUSIQ and the face models, and one of them cannot be used: see above."
         )
     pictures.degrade(mine)
-    run.sweep(mine, lambda: open_restorations(args, models, mine))
+    run.sweep(mine, lambda: open_restorations(options, models, mine))
     for failure in pictures.failures:
         print(f"restorerid: {failure}", file=sys.stderr)
     state.wait_for_everyone()

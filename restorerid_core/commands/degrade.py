@@ -13,11 +13,11 @@ from zlib import crc32
 from .. import ranges
 from ..degradation.config import PRESETS
 from ..errors import explain
+from ..photo_jobs import Job, photo_basis, plan, to_do
 from ..run_folder import Basis, check_not_read, claim, digest_of, sha256_of
-from .arguments import number
-from .devices import device_name, open_device
+from .arguments import device_name, number
 from .progress import load_torch
-from .restore import Job, photo_basis, plan, report, to_do
+from .restore import report
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +59,7 @@ def degrade(args: argparse.Namespace) -> int:
 
     from ..degradation.pipeline import Degradation
     from ..degradation.response import read_curves, typical_curves
+    from ..engine.devices import open_device
 
     device = open_device(args.device)
     curves = read_curves(args.curves) if args.curves else typical_curves

@@ -3,19 +3,20 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from .. import ranges
 from ..engine.locate import Models, model_roots
+from ..engine.options import FULL_NETWORK, SMALL_NETWORK, RestoreOptions
+from ..engine.settings import FULL
 from ..errors import RestorerIDError
-from .arguments import number
-from .devices import device_name, open_device
+from ..photo_jobs import Job, plan
+from .arguments import device_name, number
 from .doctor import examine
-from .options import FULL_NETWORK, SMALL_NETWORK
 from .progress import load_torch
-from .restore import Job, add_restore, plan
 
 if TYPE_CHECKING:
     from ..engine.photos import PhotoRestorer
@@ -62,15 +63,15 @@ def demo(args: argparse.Namespace) -> int:
         RestorerIDError: the portrait could not be restored.
     """
     load_torch()
+    from ..engine.devices import open_device
     from ..engine.small import is_there
 
     open_device(args.device)
     weights = examine(model_roots(args.models))["weights"]
     missing = [name for name, path in weights.items() if path is None]
-    options = ["--device", args.device, *(f"--models={folder}" for folder in args.models)]
-    options += [f"--steps={args.steps}"] if args.steps else []
+    options = RestoreOptions(device=args.device, models=tuple(args.models), steps=args.steps)
     if not missing:
-        sheet = restore_portrait(args.output, [*options, f"--network={FULL_NETWORK}"])
+        sheet = restore_portrait(args.output, replace(options, network=FULL_NETWORK))
     elif is_there():
         log.warning(
             "this is the small network, for faces of 128 px; for the full one get what is missing "
@@ -88,23 +89,25 @@ def demo(args: argparse.Namespace) -> int:
     return 0
 
 
-def restore_untrained(output: Path, options: list[str]) -> Path:
+def restore_untrained(output: Path, options: RestoreOptions) -> Path:
     """As `restore_portrait`, by networks of random weights in a folder that is deleted again."""
     from ..demo.faces import stand_in_analyzer
     from ..demo.networks import small_models, untrained_musiq
 
-    usual = [f"--steps={UNTRAINED_STEPS}", f"--size={UNTRAINED_SIZE}"]
     # Windows does not delete files that are still mapped.
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         models = small_models(Path(folder))
         untrained_musiq(Path(folder))
-        # Half precision may overflow on random weights. What the user gave counts, as the last.
-        options = [f"--models={folder}", "--dtype=fp32", *usual, *options]
+        # Half precision may overflow on random weights.
+        options = replace(
+            options, models=(Path(folder), *options.models), dtype="fp32", size=UNTRAINED_SIZE,
+            steps=options.steps or UNTRAINED_STEPS,
+        )  # fmt: skip
         return restore_portrait(output, options, (models, stand_in_analyzer()), "untrained: ")
 
 
 def restore_portrait(
-    output: Path, options: list[str], networks: tuple[Models, FaceAnalyzer] | None = None,
+    output: Path, options: RestoreOptions, networks: tuple[Models, FaceAnalyzer] | None = None,
     note: str = "",
 ) -> Path:  # fmt: skip
     """The full network: the whole portrait, with itself as the reference.
@@ -123,7 +126,7 @@ def restore_portrait(
     photo, reference = (output / "input" / name for name in ("photo.png", "reference.png"))
     save(degraded(portrait()), photo)
     save(portrait(), reference)
-    options = [*options, "--reference", f"{PERSON}={reference}"]
+    options = replace(options, references=(f"{PERSON}={reference}",))
     job, restorer = restore_one(photo, output, options, networks)
     before, known, after = (
         read_photo(file).movedim(-1, 0) for file in (photo, reference, job.output)
@@ -132,7 +135,7 @@ def restore_portrait(
     return output / "sheet.png"
 
 
-def restore_face(output: Path, options: list[str]) -> Path:
+def restore_face(output: Path, options: RestoreOptions) -> Path:
     """The small network: the portrait's face at 128 px, blind and with a reference.
 
     Raises:
@@ -147,8 +150,8 @@ def restore_face(output: Path, options: list[str]) -> Path:
     pictures = {"face": faces.degraded, "reference": faces.reference, "original": faces.original}
     for name, picture in pictures.items():
         save(picture, folder / f"{name}.png")
-    options = [*options, f"--network={SMALL_NETWORK}", "--aligned"]
-    with_reference = [*options, "--reference", f"{PERSON}={folder / 'reference.png'}"]
+    options = replace(options, network=SMALL_NETWORK, aligned=True)
+    with_reference = replace(options, references=(f"{PERSON}={folder / 'reference.png'}",))
     jobs = [
         restore_one(folder / "face.png", output / name, chosen)[0]
         for name, chosen in (("blind", options), ("with-reference", with_reference))
@@ -159,7 +162,7 @@ def restore_face(output: Path, options: list[str]) -> Path:
 
 
 def restore_one(
-    photo: Path, output: Path, options: list[str],
+    photo: Path, output: Path, options: RestoreOptions,
     networks: tuple[Models, FaceAnalyzer] | None = None,
 ) -> tuple[Job, PhotoRestorer]:  # fmt: skip
     """Restores a photo as `restore` does with these options, whatever is in `output`.
@@ -169,21 +172,18 @@ def restore_one(
     Raises:
         RestorerIDError: it could not be restored.
     """
-    from .network import choose_network, fill_in
-    from .opening import load_faces, open_restorer
-    from .run import restore_all
+    from ..engine.folder import restore_all
+    from ..engine.open import choose_network, load_faces, open_restorer
 
-    parser = argparse.ArgumentParser()
-    add_restore(parser.add_subparsers())
-    args = parser.parse_args(["restore", str(photo), "-o", str(output), *options])
     if networks is None:
-        models = choose_network(args, musiq=args.id_scale is None)
+        models, options = choose_network(options, musiq=options.id_scale is None)
         networks = models, load_faces(models)
-    fill_in(args)
+    else:
+        options = options.completed(FULL_NETWORK, FULL, networks[1].same)
     output.mkdir(parents=True, exist_ok=True)
-    restorer = open_restorer(args, *networks)
-    (job,) = plan(args.photos, args.output)
-    restore_all(restorer, [job], args)
+    restorer = open_restorer(options, *networks)
+    (job,) = plan([photo], output)
+    restore_all(restorer, [job], options.aligned)
     if job.error:
         raise RestorerIDError(job.error)
     return job, restorer

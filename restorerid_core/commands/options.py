@@ -1,24 +1,21 @@
-"""Options that every command of the engine has."""
+"""Options that every command of the engine has, and the `RestoreOptions` that they make."""
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from .. import ranges
 from ..degradation.config import PRESETS
+from ..engine.options import AUTO_NETWORK, DTYPES, NETWORKS, RESTORE, RestoreOptions
 from ..engine.schedulers import SAMPLERS
 from ..engine.settings import COLOR_FIXES, FULL, NEGATIVE, PROMPT, SMALL, STARTS
-from ..errors import RestorerIDError
-from ..faces.match import BLIND
-from ..faces.tone import AUTO
-from .arguments import number
-from .devices import device_name, open_device
-from .references import split_reference
+from ..faces.names import BLIND
+from .arguments import device_name, number
 
-RESTORE = "restore"
-"""What else than `LEAVE` may be done with a large face."""
-DTYPES = ("auto", "fp32", "bf16", "fp16")
-AUTO_NETWORK, FULL_NETWORK, SMALL_NETWORK = NETWORKS = ("auto", "full", "small")
+NAMES = {field.name for field in fields(RestoreOptions)}
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -68,41 +65,18 @@ def add_people_options(parser: argparse.ArgumentParser, degradations: Sequence[s
     add("--overwrite", action="store_true",
         help="make again what in OUT is of other photos, settings or weights")
     add_engine_options(parser)
-    # What `restore` asks for, and is given by the people here.
-    parser.set_defaults(
-        reference=[], id_scale=0.0, id_scale_preset=None, threshold=0.0, unmatched=BLIND,
-        faces_per_run=1, color=AUTO, large_faces=RESTORE,
+
+
+def restore_options(args: argparse.Namespace, **more: Any) -> RestoreOptions:
+    """What the command line says of a restoration; `more` is what it has no options for."""
+    given = {name: value for name, value in vars(args).items() if name in NAMES} | more
+    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    return RestoreOptions(**{**given, **lists})
+
+
+def evaluation_options(args: argparse.Namespace) -> RestoreOptions:
+    """Portraits as they are, with references that the people give, λ by the method."""
+    return restore_options(
+        args, aligned=True, id_scale=0.0, threshold=0.0, unmatched=BLIND, faces_per_run=1,
+        large_faces=RESTORE,
     )  # fmt: skip
-
-
-def check_engine_options(args: argparse.Namespace) -> None:
-    """Refuses before anything is loaded what argparse does not know.
-
-    Raises:
-        RestorerIDError: the device is not here, the sampler is none, the preset cannot be read, or
-            a reference is nowhere, or a prompt is no text.
-    """
-    from ..engine.schedulers import make_scheduler
-    from ..id_scale_preset import read_preset
-
-    open_device(args.device)
-    if args.sampler not in SAMPLERS:
-        make_scheduler(args.sampler)
-    if args.id_scale_preset:
-        read_preset(args.id_scale_preset)
-    for reference in args.reference:
-        split_reference(reference)
-    for name in ("prompt", "negative"):
-        text = getattr(args, name)
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise RestorerIDError(
-                f"--{name} is {text!a:.{ranges.SHOWN}}, which is no text in the encoding of the "
-                "command line; expected UTF-8: type it anew."
-            )
-
-
-def engine_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The options that a restored portrait depends on, for JSON."""
-    names = ("size", "seed", "steps", "guidance", "sampler", "color_fix", "prompt", "negative",
-             "start")  # fmt: skip
-    return {name: getattr(args, name) for name in names}

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from .. import ranges
 from ..faces.limits import SMALL_FACE, Limits
 from ..run_folder import DIGESTS, Digests, check_not_read, keep_settings, sha256_of
-from .arguments import number
-from .devices import device_name, open_device
+from .arguments import device_name, number
 from .progress import load_torch
 
 if TYPE_CHECKING:
-    from .prepare_run import Preparation
+    from ..training.data.prepare import Preparation
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +70,10 @@ def prepare(args: argparse.Namespace) -> int:
     load_torch()
     from accelerate import PartialState
 
+    from ..engine.devices import open_device, share
+    from ..training.data.prepare import check_places
+    from ..training.data.report import LISTS, finish
     from ..training.data.sources import find_groups
-    from .prepare_report import LISTS, finish
-    from .prepare_run import check_places
-    from .run import share
 
     open_device(args.device)
     groups = find_groups(args.inputs)
@@ -96,18 +95,19 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
     Raises:
         RestorerIDError: a model is missing or another one, or OUT is of other settings.
     """
+    from ..engine.basis import face_files
     from ..engine.locate import folders, model_roots
     from ..faces.detect import load_analyzer
     from ..faces.packs import find_pack
-    from .basis import face_files
-    from .prepare_clip import clip_file, open_features
-    from .prepare_run import RECORD, Preparation
+    from ..training.data.clip import clip_file, open_features
+    from ..training.data.prepare import RECORD, Preparation
 
     roots = model_roots(args.models)
-    vision = clip_file(args)  # told before the face models are, and what they lack ends it
+    # Told before the face models are, for what they lack ends it.
+    vision = None if args.no_clip else clip_file(roots)
     pack = find_pack(folders(roots, "insightface"))
     log.info("loading the face models and CLIP ...")
-    features = open_features(vision, args)
+    features = open_features(vision, args.device)
     limits = limits_of(args)
     settings = {
         "size": args.size, "aligned": args.aligned, **asdict(limits), "clip": bool(features),

@@ -4,7 +4,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,20 +107,6 @@ def image_texts(scores: Sequence[Scores]) -> tuple[list[str], list[list[str]]]:
     if len(scores) > 1:
         rows.append((f"mean of {len(scores)}", Row.of("", "", scores)))
     return header, [[name, *(_cell(row, metric) for metric in names)] for name, row in rows]
-
-
-def to_markdown(header: Sequence[str], cells: Sequence[Sequence[str]], words: int) -> str:
-    """Columns to the right but for the first, `words` of them."""
-    numbers = len(header) - words
-    rows = [list(map(markdown_text, row)) for row in (header, *cells)]
-    lines = [rows[0], ["---"] * words + ["---:"] * numbers, *rows[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def markdown_text(text: str) -> str:
-    """Text for one line of Markdown, such as a file's name, that cannot be taken for its signs."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", text)
 
 
 def csv_text(cell: object) -> object:

@@ -17,8 +17,6 @@ from torch import Tensor
 
 from restorerid_core.__main__ import main
 from restorerid_core.atomic_files import read_json, write_json
-from restorerid_core.commands.evaluation_report import write_report
-from restorerid_core.commands.evaluation_run import EvaluationRun
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.evaluation.identities import find_identities
 from restorerid_core.evaluation.meter import Meter
@@ -28,6 +26,8 @@ from restorerid_core.evaluation.methods import (
     USUAL,
     parse_method,
 )
+from restorerid_core.evaluation.report import write_report
+from restorerid_core.evaluation.run import EvaluationRun
 from restorerid_core.evaluation.table import read_csv
 from restorerid_core.photo_files import save
 from restorerid_core.run_folder import DIGESTS, digest_of

@@ -1,14 +1,14 @@
 """Which network a command takes, what it says of it, and which options it fills in."""
-import argparse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from restorerid_core.commands import network
-from restorerid_core.commands.network import choose_network
+from restorerid_core.engine import open as opening
 from restorerid_core.engine import small
 from restorerid_core.engine.locate import Models
+from restorerid_core.engine.open import choose_network
+from restorerid_core.engine.options import RestoreOptions
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.packs import FacePack
 
@@ -29,12 +29,7 @@ def has_full(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
             return FULL
         raise RestorerIDError("missing: restorerid.safetensors")
 
-    monkeypatch.setattr(network, "find_models", find)
-
-
-def options(name: str, **given: Any) -> argparse.Namespace:
-    usual: dict[str, Any] = dict.fromkeys(("steps", "guidance", "size", "start", "threshold"))
-    return argparse.Namespace(network=name, models=[], **usual | given)
+    monkeypatch.setattr(opening, "find_models", find)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +41,12 @@ def test_the_network_and_its_options(
     expected: Models,
 ) -> None:  # fmt: skip
     has_full(monkeypatch, full)
-    args = options(name, steps=7)
-    assert choose_network(args, musiq=True) is expected
+    models, options = choose_network(RestoreOptions(network=name, steps=7), musiq=True)
+    assert models is expected
     usual = {FULL: (7, 4.0, 512, "noise"), SMALL: (7, 1.0, 128, "lq")}
-    assert (args.steps, args.guidance, args.size, args.start) == usual[expected]
-    assert args.threshold == (0.25 if expected is FULL else 0.922)
-    assert args.network == ("full" if expected is FULL else "small")
+    assert (options.steps, options.guidance, options.size, options.start) == usual[expected]
+    assert options.threshold == (0.25 if expected is FULL else 0.922)
+    assert options.network == ("full" if expected is FULL else "small")
     fallen_back = [record.getMessage() for record in caplog.records]
     assert len(fallen_back) == (name == "auto" and not full)
     assert all("the small network (faces of 128 px) restores" in text for text in fallen_back)
@@ -65,7 +60,7 @@ def test_nothing_stands_in_for_the_full_network(
     has_full(monkeypatch, False)
     monkeypatch.setattr(small, "is_there", lambda: small_is_there)
     with pytest.raises(RestorerIDError, match=r"missing: restorerid\.safetensors"):
-        choose_network(options(name), musiq=True)
+        choose_network(RestoreOptions(network=name), musiq=True)
 
 
 def test_files_of_the_small_network_that_are_gone(

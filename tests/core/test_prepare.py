@@ -20,14 +20,14 @@ from prepared_faces import (
 )
 
 from restorerid_core.__main__ import main
-from restorerid_core.commands import prepare_run
-from restorerid_core.commands.prepare_report import finish
-from restorerid_core.commands.prepare_run import check_places
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.crop import CropFace, extract
 from restorerid_core.photo_files import save
+from restorerid_core.training.data import prepare as preparing
 from restorerid_core.training.data.faces import PreparedFaces
 from restorerid_core.training.data.portraits import Portrait, study_photo
+from restorerid_core.training.data.prepare import check_places
+from restorerid_core.training.data.report import finish
 from restorerid_core.training.data.sources import find_groups
 
 
@@ -203,14 +203,14 @@ def break_once(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """The third photo's work fails."""
     calls = iter(range(100))
     name = "study_photo" if place == "detector" else "save"
-    right = getattr(prepare_run, name)
+    right = getattr(preparing, name)
 
     def wrong(*args: Any) -> Any:
         if next(calls) == 2:
             raise RuntimeError("a library's words\nof two lines")
         return right(*args)
 
-    monkeypatch.setattr(prepare_run, name, wrong)
+    monkeypatch.setattr(preparing, name, wrong)
 
 
 def test_other_photos_of_a_person_are_refused(mixed: Path, tmp_path: Path):

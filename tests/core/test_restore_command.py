@@ -16,14 +16,13 @@ from PIL import Image
 from tiny_models import tiny_models
 
 from restorerid_core.__main__ import main
-from restorerid_core.commands.basis import DIGESTS
-from restorerid_core.commands.restore import (
-    add_restore,
-    unmatched,
-)
+from restorerid_core.commands.options import restore_options
+from restorerid_core.commands.restore import add_restore
+from restorerid_core.engine.settings import FULL
 from restorerid_core.engine.weights import find_models
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.photo_files import read_photo
+from restorerid_core.run_folder import DIGESTS
 
 PEOPLE = ("1", "2", "4", "6", "8", "11")
 
@@ -111,7 +110,8 @@ def check_pictures(folder: Path, out: Path, first: set[str], jobs: dict[str, Any
 def test_strangers_are_left_alone_where_people_are_named(options: list[str], expected: str):
     parser = argparse.ArgumentParser()
     add_restore(parser.add_subparsers())
-    assert unmatched(parser.parse_args(["restore", "p.png", "-o", "out", *options])) == expected
+    given = restore_options(parser.parse_args(["restore", "p.png", "-o", "out", *options]))
+    assert given.completed("full", FULL, 0.25).unmatched == expected
 
 
 @pytest.mark.slow

@@ -7,15 +7,12 @@ import torch
 from PIL import Image
 
 from restorerid_core.__main__ import main
-from restorerid_core.commands.opening import read_references
-from restorerid_core.commands.restore import (
-    Job,
-    plan,
-)
-from restorerid_core.commands.run import write_report
+from restorerid_core.engine.folder import write_report
 from restorerid_core.engine.photos import FaceResult, PhotoResult
+from restorerid_core.engine.references import read_references
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.photo_files import save
+from restorerid_core.photo_jobs import Job, plan
 
 
 def test_plan_keeps_endings_where_names_would_clash(

@@ -14,16 +14,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from restorerid_core.atomic_files import write_json
-from restorerid_core.commands.basis import restoration_basis
-from restorerid_core.commands.restore import (
-    Job,
-    add_restore,
-    photo_basis,
-    plan,
-    printable,
-    to_do,
-)
-from restorerid_core.commands.run import restore_all
+from restorerid_core.commands.options import restore_options
+from restorerid_core.commands.restore import add_restore, printable
+from restorerid_core.engine.basis import restoration_basis
+from restorerid_core.engine.folder import restore_all
 from restorerid_core.engine.locate import Models
 from restorerid_core.engine.photos import FaceResult, PhotoResult
 from restorerid_core.errors import RestorerIDError
@@ -31,7 +25,8 @@ from restorerid_core.faces.packs import FacePack
 from restorerid_core.id_scale import WEIGHTS
 from restorerid_core.id_scale_preset import FORMAT
 from restorerid_core.photo_files import read_basis, read_photo, save
-from restorerid_core.run_folder import claim, difference
+from restorerid_core.photo_jobs import Job, photo_basis, plan, to_do
+from restorerid_core.run_folder import DIGESTS, Digests, claim, difference
 
 
 class Darker:
@@ -73,10 +68,9 @@ def test_an_error_of_a_library_is_one_photos(
 ):
     out = tmp_path / "out"
     out.mkdir()
-    args = argparse.Namespace(aligned=False, overwrite=False, report=False)
     jobs = plan([three], out)
     restorer: Any = Failing(error)
-    restore_all(restorer, jobs, args)
+    restore_all(restorer, jobs)
     assert [job.status for job in jobs] == ["restored", "failed", "restored"]
     assert jobs[1].error and told in jobs[1].error and "\n" not in jobs[1].error
 
@@ -101,7 +95,7 @@ def run(
     args = parser.parse_args(["restore", str(photos), "-o", str(out), *options])
     jobs = plan(args.photos, out)
     todo = to_do(jobs, basis, args.overwrite, args.report)
-    restore_all(restorer, todo, args, basis)
+    restore_all(restorer, todo, args.aligned, basis, args.overwrite, args.report)
     return [job.photo.name for job in jobs if job.status == "restored"]
 
 
@@ -172,7 +166,7 @@ def test_a_report_belongs_to_its_result(
             raise KeyboardInterrupt
         save(image, path, basis)
 
-    monkeypatch.setattr("restorerid_core.commands.run.save", stop)
+    monkeypatch.setattr("restorerid_core.engine.folder.save", stop)
     with pytest.raises(KeyboardInterrupt):
         run(three / "a.png", out, {"steps": 50}, "--report")
     monkeypatch.undo()
@@ -205,7 +199,7 @@ def test_a_pipe_among_the_photos_is_not_waited_for(
     def read(path: Path) -> str:
         raise AssertionError(f"{path} is read, which never ends")
 
-    monkeypatch.setattr("restorerid_core.commands.restore.sha256_of", read)
+    monkeypatch.setattr("restorerid_core.photo_jobs.sha256_of", read)
     assert photo_basis(Job(pipe, tmp_path / "a0.png"), {}) == {"photo": None}
 
 
@@ -223,10 +217,11 @@ def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
     add_restore(parser.add_subparsers())
 
     def basis(*options: str) -> dict[str, Any]:
-        return restoration_basis(parser.parse_args([
+        args = parser.parse_args([
             "restore", "a.png", "-o", str(tmp_path / "out"), "--device", "cpu", "--models",
             str(tmp_path), "--reference", f"Anna={tmp_path / 'reference.png'}", *options,
-        ]), models)  # fmt: skip
+        ])  # fmt: skip
+        return restoration_basis(restore_options(args), models, Digests(tmp_path / DIGESTS))
 
     before = basis()
     assert difference(before, basis()) == ""

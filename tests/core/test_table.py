@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restorerid_core.commands.prepare_report import to_people_csv, to_photos_csv
-from restorerid_core.commands.prepare_run import Record
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.evaluation.meter import METRICS
 from restorerid_core.evaluation.table import (
@@ -19,9 +17,11 @@ from restorerid_core.evaluation.table import (
     texts,
     to_csv,
     to_latex,
-    to_markdown,
 )
 from restorerid_core.evaluation.table_picture import draw_table
+from restorerid_core.markdown import to_markdown
+from restorerid_core.training.data.prepare import Record
+from restorerid_core.training.data.report import to_people_csv, to_photos_csv
 from restorerid_core.training.data.sources import Group
 
 SCORES = [

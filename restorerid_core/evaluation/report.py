@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic_files import write_text
-from ..evaluation.identities import Identity
-from ..evaluation.meter import Scores
-from ..evaluation.methods import Method
-from ..evaluation.table import FEWEST, Row, fixed, read_csv, texts, to_csv, to_latex, to_markdown
 from ..grid import labelled_grid
+from ..markdown import to_markdown
 from ..photo_files import read_photo, save
-from .evaluation_run import GRID, TABLES, EvaluationRun
+from .identities import Identity
+from .meter import Scores
+from .methods import Method
+from .run import GRID, TABLES, EvaluationRun
+from .table import FEWEST, Row, fixed, read_csv, texts, to_csv, to_latex
 
 PUBLISHED = Path(__file__).parents[1] / "evaluation" / "published.csv"
 """What is known of the paper's tables."""

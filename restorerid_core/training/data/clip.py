@@ -1,9 +1,8 @@
 """CLIP's features of the faces that `prepare` keeps."""
 from __future__ import annotations
 
-import argparse
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine.clip import clip_hidden, load_clip_vision, unconditional_hidden
-from ..engine.locate import CLIP_VISION, find_file, model_roots
-from .devices import open_device
+from ...engine.clip import clip_hidden, load_clip_vision, unconditional_hidden
+from ...engine.devices import open_device
+from ...engine.locate import CLIP_VISION, find_file
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +28,8 @@ class ClipFeatures:
     nothing: Callable[[], Tensor]
 
 
-def clip_file(args: argparse.Namespace) -> Path | None:
-    """CLIP's; None where --no-clip is given or the model is not there, which is logged."""
-    if args.no_clip:
-        return None
-    roots = model_roots(args.models)
+def clip_file(roots: Sequence[Path]) -> Path | None:
+    """CLIP's, below folders like ComfyUI's models; None where it is not, which is logged."""
     path = find_file(roots, CLIP_VISION)
     if path is None:
         folders = ", ".join(str(root / CLIP_VISION[0]) for root in roots)
@@ -44,7 +40,7 @@ def clip_file(args: argparse.Namespace) -> Path | None:
     return path
 
 
-def open_features(path: Path | None, args: argparse.Namespace) -> ClipFeatures | None:
+def open_features(path: Path | None, device_name: str) -> ClipFeatures | None:
     """Of `clip_file`; None without it.
 
     Raises:
@@ -52,7 +48,7 @@ def open_features(path: Path | None, args: argparse.Namespace) -> ClipFeatures |
     """
     if path is None:
         return None
-    device = open_device(args.device)
+    device = open_device(device_name)
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     vision = load_clip_vision(path, dtype, device)
 

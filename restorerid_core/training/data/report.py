@@ -10,15 +10,16 @@ from dataclasses import asdict, fields
 import numpy as np
 from safetensors.torch import save
 
-from ..atomic_files import replacing, write_json, write_text
-from ..errors import RestorerIDError
-from ..evaluation.table import csv_text, to_markdown
-from ..run_folder import claim
-from ..training.data.cleaning import REASONS
-from ..training.data.faces import INDEX, UNCONDITIONAL, PreparedFace
-from ..training.data.shards import check_there, pack
-from ..training.data.sources import Group
-from .prepare_run import Preparation, Record
+from ...atomic_files import replacing, write_json, write_text
+from ...errors import RestorerIDError
+from ...evaluation.table import csv_text
+from ...markdown import to_markdown
+from ...run_folder import claim
+from .cleaning import REASONS
+from .faces import INDEX, UNCONDITIONAL, PreparedFace
+from .prepare import Preparation, Record
+from .shards import check_there, pack
+from .sources import Group
 
 MEASURES = ("side", "score", "sharpness", "norm", "cosine")
 LISTS = ("photos.csv", "people.csv")

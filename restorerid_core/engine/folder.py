@@ -1,60 +1,54 @@
-"""The work of `restore`: photo after photo."""
+"""A folder of photos, restored one after another."""
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
 from ..atomic_files import write_text
-from ..engine.photos import PhotoRestorer, PhotoResult
 from ..errors import explain
-from ..evaluation.table import markdown_text, to_markdown
 from ..faces.people import readable
 from ..grid import labelled_grid
+from ..markdown import markdown_text, to_markdown
 from ..photo_files import read_photo, save
+from ..photo_jobs import Job, photo_basis, report_files, to_do
 from ..run_folder import Basis, claimed
 from .devices import free_memory
-from .restore import Job, photo_basis, report_files, to_do
-
-T = TypeVar("T")
-
-
-def share(jobs: Sequence[T], device: str) -> list[T]:
-    """Those of this process, when several run under `accelerate launch`."""
-    from accelerate import PartialState
-
-    state = PartialState(cpu=device == "cpu")
-    return list(jobs[state.process_index :: state.num_processes])
+from .photos import PhotoRestorer, PhotoResult
 
 
 def restore_all(
-    restorer: PhotoRestorer, jobs: Sequence[Job], args: argparse.Namespace,
-    basis: Basis | None = None,
+    restorer: PhotoRestorer, jobs: Sequence[Job], aligned: bool = False,
+    basis: Basis | None = None, overwrite: bool = False, report: bool = False,
 ) -> None:  # fmt: skip
     """One photo after another; one that fails is noted in its job, and the next follows.
 
     Photos that another process is at come last, and only if it has not finished them.
 
     Args:
+        restorer: with everything loaded.
+        jobs: the photos; what became of them is noted in them.
+        aligned: the photos are nothing but a face each.
         basis: what results depend on beside their photo, to be kept in them; None restores every
             photo, whatever is there.
+        overwrite: whether results of anything else are made again.
+        report: whether to write a picture before/after and a table of the faces.
     """
-    work = restorer.restore_aligned if args.aligned else restorer.restore_photo
+    work = restorer.restore_aligned if aligned else restorer.restore_photo
     for job in tqdm(claimed(jobs, lambda job: job.output), "photos", len(jobs), unit="photo"):
         with tqdm(desc=job.photo.name, unit="step", leave=False) as bar:
             try:
-                if basis is not None and not to_do([job], basis, args.overwrite, args.report):
+                if basis is not None and not to_do([job], basis, overwrite, report):
                     continue
                 made_of = None if basis is None else photo_basis(job, basis)
                 photo = read_photo(job.photo).movedim(-1, 0)
                 result = work(photo, partial(_advance, bar))
                 # The report comes first: a photo is done when its result is there.
-                if args.report:
+                if report:
                     write_report(job, photo, result, made_of)
                 elif job.output.exists():
                     for path in report_files(job):  # they were this result's

@@ -13,15 +13,15 @@ from tqdm import tqdm
 from ..atomic_files import read_json, replacing, write_json
 from ..engine.photos import PhotoRestorer
 from ..errors import RestorerIDError
-from ..evaluation.calibration import Curves, Fit, fit_formula
-from ..evaluation.curve_plot import plot_curves
-from ..evaluation.identities import Identity
-from ..evaluation.likeness import likeness
-from ..evaluation.methods import Configuration
 from ..id_scale_preset import FORMAT
 from ..images import prepare
 from ..run_folder import claimed, difference, refuse
-from .evaluation_run import INPUT, EvaluationRun, restore, scale_quality
+from .calibration import Curves, Fit, fit_formula
+from .curve_plot import plot_curves
+from .identities import Identity
+from .likeness import likeness
+from .methods import Configuration
+from .run import INPUT, EvaluationRun, restore, scale_quality
 
 PRESET, PLOT = "id-scale.json", "curves.png"
 SWEEP = Configuration("sweep", "sweep")

@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import save as save_tensors
 from tqdm import tqdm
 
-from ..atomic_files import read_json, replacing, write_json
-from ..errors import RestorerIDError, explain
-from ..faces.detect import FaceAnalyzer
-from ..faces.limits import Limits
-from ..photo_files import save
-from ..run_folder import claimed, sha256_of
-from ..training.data.cleaning import FAILED, Drop, clean, cosines
-from ..training.data.portraits import Portrait, study_photo
-from ..training.data.sources import Group
-from .prepare_clip import ClipFeatures
+from ...atomic_files import read_json, replacing, write_json
+from ...errors import RestorerIDError, explain
+from ...faces.detect import FaceAnalyzer
+from ...faces.limits import Limits
+from ...photo_files import save
+from ...run_folder import claimed, sha256_of
+from .cleaning import FAILED, Drop, clean, cosines
+from .clip import ClipFeatures
+from .portraits import Portrait, study_photo
+from .sources import Group
 
 RECORD = "photos.json"
 

@@ -1,27 +1,16 @@
-"""Devices by their names."""
+"""Devices and data types by their names, and shares of the work for several processes."""
 from __future__ import annotations
 
-import argparse
 import gc
-import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
 
 from ..errors import RestorerIDError
 
-if TYPE_CHECKING:
-    import torch
-
-DEVICES = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d{1,3})?")
-
-
-def device_name(text: str) -> str:
-    """Argparse's type of a device; whether this machine has it, `open_device` finds out."""
-    if not DEVICES.fullmatch(text):
-        advice = ": a GPU of NVIDIA or AMD is cuda" if "gpu" in text.lower() else ""
-        raise argparse.ArgumentTypeError(
-            f"is '{text}'; expected auto, cpu, cuda, cuda:1, mps or xpu{advice}"
-        )
-    return text
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+T = TypeVar("T")
 
 
 def open_device(name: str) -> torch.device:
@@ -32,8 +21,6 @@ def open_device(name: str) -> torch.device:
     Raises:
         RestorerIDError: this machine has none of that name.
     """
-    import torch
-
     device: torch.device | str = name
     if name == "auto":
         from accelerate import PartialState
@@ -50,9 +37,20 @@ def open_device(name: str) -> torch.device:
 
 def free_memory() -> None:
     """What an error left behind goes back, so that the next photo has all that there is."""
-    import torch
-
     gc.collect()
     for backend in (torch.cuda, torch.mps, torch.xpu):
         if backend.is_available():
             backend.empty_cache()
+
+
+def choose_dtype(name: str, device: torch.device) -> str:
+    """One of `DTYPES`; `auto` is exact on the CPU, where half precision is slow."""
+    return ("fp32" if device.type == "cpu" else "fp16") if name == "auto" else name
+
+
+def share(jobs: Sequence[T], device: str) -> list[T]:
+    """Those of this process, when several run under `accelerate launch`."""
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device == "cpu")
+    return list(jobs[state.process_index :: state.num_processes])

@@ -16,12 +16,12 @@ from ..degradation.pipeline import Degradation
 from ..engine.photos import PhotoRestorer
 from ..engine.quality import Musiq, Quality
 from ..errors import RestorerIDError, explain
-from ..evaluation.identities import Identity
-from ..evaluation.meter import METRICS, Meter, Scores
-from ..evaluation.methods import BASELINES, Baseline, Configuration, Method, needs_musiq
 from ..images import prepare
 from ..photo_files import read_basis, read_photo, save
 from ..run_folder import Basis, Digests, claimed, difference, digest_of, refuse, sha256_of
+from .identities import Identity
+from .meter import METRICS, Meter, Scores
+from .methods import BASELINES, Baseline, Configuration, Method, needs_musiq
 
 INPUT = BASELINES[0]
 """Its pictures are the degraded ones, which all others are made from."""
