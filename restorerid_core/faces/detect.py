@@ -73,12 +73,13 @@ class FaceAnalyzer:
 
         Args:
             everyone: small faces beside a large one, too.
-            check: called before each run of a network.
+            check: called before each step.
         """
-        search = FaceSearch(self.detector, self.size, photo, check)
+        # Finding is the first half of the work, telling whose the faces are the second.
+        found = self.detect(photo, everyone, lambda done, expected: check(done, 2 * expected))
         faces: list[DetectedFace] = []
-        for face in (found := search.run(everyone)):
-            check(search.done + len(faces), search.done + len(found))
+        for face in found:
+            check(len(found) + len(faces), 2 * len(found))
             faces.append(self.describe(photo, face))
         return faces
 

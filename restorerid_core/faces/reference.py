@@ -111,7 +111,7 @@ def study_person(
             continue
         faces.append(reference_face(number, photo, face))
         notes += [f"{name} is a poor reference: {flaw}" for flaw in faces[-1].flaws().values()]
-        rivals = sum(other.area >= RIVAL * face.area for other in found)
+        rivals = sum(RIVAL * face.area <= other.area <= face.area / RIVAL for other in found)
         if rivals > 1:
             notes.append(
                 f"{name} shows {rivals} faces of about the same size, of which the {person.rule} "

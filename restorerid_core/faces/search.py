@@ -40,15 +40,17 @@ log = logging.getLogger(__name__)
 
 HINT = LEAST_SCORE
 """Score from which on a place is worth a closer look: turned faces have little more upright."""
-LARGE, FILLING = 0.25, 0.6
-"""Of the photo's longer side: beside a face of this size there is no larger one to be missed; one
-that is larger still, the detector places badly, or misses, until it is shown with a margin."""
+LARGE, FILLING = 0.45, 0.6
+"""Of the photo's longer side: a face above the second one, the detector places badly, or misses,
+until it is shown with a margin; beside one above the first there is no room for it."""
+MANY = 3
+"""Faces that are turned alike are those of a photo that is: small ones beside them are, too."""
 MOST_HINTS = 24
 """Places of a photo that are looked at though the detector took none for a face."""
 CLOSE_UP = 1.5
 """Margin, of the photo's longer side, that shows a face that is larger than the photo."""
 Check = Callable[[int, int], object]
-"""Called before each run of a network, with the views looked at and those expected in the end: more
+"""Called before each step of a search, with the steps done and those expected in the end: more
 where something is seen that needs a closer look. Raises to stop."""
 
 
@@ -88,10 +90,14 @@ class FaceSearch:
         """
         photo, size = self._photo, self._size
         sides = tile_sides(photo, size)
+        # As if nothing were to be found, which takes longest.
         self._expected = 2 + sum(tile_count(photo, side) for side in sides)
+        self._expected += self._count_last_views()
         most = FILLING * max(photo.shape[:2])
-        seen = [f for f in self._look(whole_view(photo, size)) if max(f.size) <= most]
-        if not everyone and self._shows_a_large_face(seen):
+        looked = self._look(whole_view(photo, size))
+        seen = [find for find in looked if max(find.size) <= most]
+        filled = any(find.score >= FACE for find in looked if max(find.size) > most)
+        if not everyone and not filled and self._shows_a_large_face(seen):
             return self._faces(seen)
         seen += self._look(four_turns(photo, size))
         if not everyone:
@@ -106,17 +112,18 @@ class FaceSearch:
         seen = self._closer(seen)
         seen = self._closer([*seen, *self._look_turned(seen)])
         if not self._faces(seen):
+            self._expected = self.done + self._count_last_views()
             seen = self._closer([find for view in self._last_views() for find in self._look(view)])
         log.debug("%d run(s) of the face detector", self.runs)
         return self._faces(seen)
 
     def _look(self, view: View) -> list[Detection]:
         """What is seen on a view, hints too, except for what its edges cut."""
+        self._expected = max(self._expected, self.done + 1)
+        self._check(self.done, self._expected)
         self.done += 1
         if view.is_plain:
             return []
-        self._expected = max(self._expected, self.done)
-        self._check(self.done - 1, self._expected)
         self.runs += 1
         boxes, landmarks = self._detector.detect(view.canvas, input_size=self._size)
         found: list[Detection] = []
@@ -147,10 +154,13 @@ class FaceSearch:
         for turns in (1, 2, 3):
             yield from tile_views(photo, size, side, turns)
 
+    def _count_last_views(self) -> int:
+        return 1 + 3 * tile_count(self._photo, 2 * smallest_tile(self._size))
+
     def _look_turned(self, seen: Sequence[Detection]) -> list[Detection]:
         """Tiles where turned faces were seen, turned so that these are upright.
 
-        Where most faces of the photo are turned alike, so is every tile.
+        Where many faces of the photo are turned alike, so is every tile.
         """
         turned = [find for find in seen if find.is_sure and turns_of(find)]
         counts = np.bincount([turns_of(find) for find in seen if find.is_sure], minlength=4)
@@ -158,11 +168,11 @@ class FaceSearch:
         for side in tile_sides(self._photo, self._size) if turned else []:
             for turns in (1, 2, 3):
                 alike = [find.center for find in turned if turns_of(find) == turns]
-                mostly = counts[turns] > counts[0]
+                many = counts[turns] > min(counts[0], MANY - 1)
                 for view in () if not alike else tile_views(self._photo, self._size, side, turns):
                     (pane,) = view.panes
                     there = [((p >= pane.frame[:2]) & (p < pane.frame[2:])).all() for p in alike]
-                    if mostly or any(there):
+                    if many or any(there):
                         found += self._look(view)
         return found
 

@@ -25,8 +25,9 @@ PATCH = 160
 """Side of a patch on the canvas, px."""
 PATCH_FACE = 80
 """Width of the face in the middle of a patch, px, which any detector sees best."""
-PLAIN = 10
-"""Levels of 255 between the darkest and the brightest part of a view without anything on it."""
+PLAIN, FAINT = 10, 3
+"""Levels of 255 between the darkest and the brightest part of a view without anything on it; the
+second one in the dark, where a face has no more."""
 NOWHERE = np.array([-np.inf, -np.inf, np.inf, np.inf])
 
 
@@ -235,7 +236,8 @@ def _is_plain(part: np.ndarray) -> bool:
     height, width = part.shape[:2]
     small = cv2.resize(np.ascontiguousarray(part), (max(1, width // 8), max(1, height // 8)),
                        interpolation=cv2.INTER_AREA)  # fmt: skip
-    return int(small.max()) - int(small.min()) < PLAIN
+    low, high = small.min((0, 1)).astype(int), small.max((0, 1)).astype(int)
+    return bool((high - low).max() < np.clip(high.max() // 4, FAINT, PLAIN))
 
 
 def _paint_patch(

@@ -105,11 +105,28 @@ def test_upright_and_turned_pictures_on_one_page():
         assert abs((face.lean - angle + 180) % 360 - 180) < 8
 
 
+@pytest.mark.parametrize("width", [560, 620, 700, 850])
+def test_the_largest_face_is_seen_beside_one_that_is_large(width: int):
+    """The detector sees no face that fills the picture, and a smaller one of a fourth of it."""
+    photo = np.full((1000, 1200, 3), GREY, np.uint8)
+    draw_face(photo, 430, 540, width)
+    draw_face(photo, 1050, 160, 270)
+    assert max(face.side for face in search(photo, everyone=False)) == pytest.approx(width, rel=0.1)
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (1500, 2300)])
+def test_the_steps_of_a_photo_without_faces_are_known_before(shape: tuple[int, int]):
+    told: list[tuple[int, int]] = []
+    noise = np.random.default_rng(0).integers(0, 9, (*shape, 3), dtype=np.uint8) + 100
+    FaceSearch(DotDetector(), (256, 256), noise, lambda *at: told.append(at)).run()
+    assert told == [(done, len(told)) for done in range(len(told))]
+
+
 def test_one_large_face_is_enough_only_where_nobody_else_is_wanted():
     photo = np.full((1000, 1500, 3), GREY, np.uint8)
-    draw_face(photo, 500, 500, 400)
+    draw_face(photo, 500, 500, 750)
     draw_face(photo, 1350, 150, 40)
-    assert [round(face.side, -2) for face in search(photo, everyone=False)] == [400]
+    assert [round(face.side, -1) for face in search(photo, everyone=False)] == [750]
     assert len(search(photo)) == 2
 
 
