@@ -18,8 +18,8 @@ from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.faces.align import ARCFACE_FACE, align_face, photo_from_image
 from restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
 from restorerid_core.faces.packs import find_pack
-from restorerid_core.images import resize
-from restorerid_core.photo_files import read_photo
+from restorerid_core.images.files import read_photo
+from restorerid_core.images.prepare import resize
 
 FFHQ_LANDMARKS = np.array(
     [[192.98, 239.95], [318.90, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]],

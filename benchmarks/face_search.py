@@ -19,7 +19,7 @@ from restorerid_core.evaluation.identities import find_identities
 from restorerid_core.faces.align import photo_from_image
 from restorerid_core.faces.detect import DetectedFace, FaceAnalyzer, load_analyzer
 from restorerid_core.faces.packs import find_pack
-from restorerid_core.photo_files import read_photo
+from restorerid_core.images.files import read_photo
 
 SAME = 0.75
 """Cosine to the same photo seen alone from which on a face counts as found and well aligned."""

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from restorerid_core.conditioning import Conditioning
-from restorerid_core.config import RESBLOCKS, ModelConfig
+from restorerid_core.adapter.config import RESBLOCKS, ModelConfig
+from restorerid_core.adapter.step import Conditioning
 from restorerid_core.engine.attachment import Attachment
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,14 +16,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from restorerid_core import id_scale
 from restorerid_core.__main__ import main as command_line
 from restorerid_core.engine.devices import open_device
-from restorerid_core.engine.locate import folders, model_roots
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
 from restorerid_core.engine.open import DTYPES, freed_weights_go_back
-from restorerid_core.engine.weights import find_models
+from restorerid_core.quality.musiq import load_musiq, musiq_weights
+from restorerid_core.weights.locate import folders, model_roots
+from restorerid_core.weights.needed import find_models
 
 MIB = 2**20
 
@@ -34,7 +34,7 @@ def bare(args: argparse.Namespace) -> None:
     roots = model_roots(args.models)
     models = find_models(roots)
     with freed_weights_go_back():
-        musiq = id_scale.load_musiq(id_scale.musiq_weights(folders(roots, "musiq")))
+        musiq = load_musiq(musiq_weights(folders(roots, "musiq")))
         networks = Networks.load(models.adapter, dtype, device)
         base = load_sd15(models.base, dtype, device)
     with torch.inference_mode():

@@ -21,12 +21,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from tqdm import tqdm
 
-from restorerid_core.conditioning import StepConditioning
-from restorerid_core.config import ModelConfig
-from restorerid_core.network.adapter import Adapter
-from restorerid_core.network.fused import FusedAdapter
-from restorerid_core.network.fusing import fuse
-from restorerid_core.plain_conditioning import PlainConditioning
+from restorerid_core.adapter.adapter import Adapter
+from restorerid_core.adapter.config import ModelConfig
+from restorerid_core.adapter.fuse import fuse
+from restorerid_core.adapter.fused import FusedAdapter
+from restorerid_core.adapter.plain_step import PlainConditioning
+from restorerid_core.adapter.step import StepConditioning
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 FORMS = ("plain", "fused", "constant")

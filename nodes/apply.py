@@ -5,7 +5,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..restorerid_core.conditioning import FaceIdentity, LQCondition
+from ..restorerid_core.conditions import FaceIdentity, LQCondition
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.ranges import ID_SCALE, SHARE, STRENGTH
 from .model import RestorerIDModel

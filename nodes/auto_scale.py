@@ -10,8 +10,14 @@ from comfy_api.latest import io
 
 from ..restorerid_core import id_scale
 from ..restorerid_core.errors import RestorerIDError
-from ..restorerid_core.id_scale_preset import IDScalePreset, read_preset
-from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.id_scale import IDScalePreset, read_preset
+from ..restorerid_core.images.prepare import check_image, to_rgb
+from ..restorerid_core.quality.musiq import (
+    load_musiq,
+    musiq_scores,
+    musiq_weights,
+    scored_size,
+)
 from ..restorerid_core.ranges import ALPHA, BETA, SCALE_LIMIT
 from .types import CATEGORY, ScaleType
 from .weight_folders import weight_folders
@@ -111,7 +117,7 @@ class RestorerIDAutoScale(io.ComfyNode):
                 "exchange or lower them."
             )
         try:
-            id_scale.musiq_weights(weight_folders("musiq"))
+            musiq_weights(weight_folders("musiq"))
         except RestorerIDError as error:
             return str(error)
         return True
@@ -129,13 +135,13 @@ class RestorerIDAutoScale(io.ComfyNode):
         # Settings are refused before the seconds of work, by a trial score.
         id_scale.adaptive_id_scale((0.0,), alpha, beta, min, max)
         photos = to_rgb(check_image(image, "image")).movedim(-1, 1)
-        model = id_scale.load_musiq(id_scale.musiq_weights(weight_folders("musiq")))
+        model = load_musiq(musiq_weights(weight_folders("musiq")))
         device = model_management.get_torch_device()
         model_management.free_memory(model_management.minimum_inference_memory(), device)
         progress = ProgressBar(len(photos))
 
-        scores = id_scale.musiq_scores(
-            model, id_scale.scored_size(photos), device, lambda: progress.update(1),
+        scores = musiq_scores(
+            model, scored_size(photos), device, lambda: progress.update(1),
             model_management.throw_exception_if_processing_interrupted,
         )  # fmt: skip
         scales = id_scale.adaptive_id_scale(scores, alpha, beta, min, max)

@@ -4,9 +4,9 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..restorerid_core.color_fix import METHODS, color_fix
-from ..restorerid_core.conditioning import LQCondition
-from ..restorerid_core.images import check_image, to_rgb, unpad
+from ..restorerid_core.conditions import LQCondition
+from ..restorerid_core.images.color_fix import METHODS, color_fix
+from ..restorerid_core.images.prepare import check_image, to_rgb, unpad
 from ..restorerid_core.ranges import check_choice
 from .types import CATEGORY, LQType
 

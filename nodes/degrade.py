@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..restorerid_core.degradation.config import PRESETS
 from ..restorerid_core.degradation.pipeline import Degradation
-from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.images.prepare import check_image, to_rgb
 from ..restorerid_core.ranges import SEED, check_choice
 from .types import CATEGORY
 

@@ -9,7 +9,6 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor, stack
 
-from ..restorerid_core.drawing import draw_outlines
 from ..restorerid_core.faces.align import photo_from_image
 from ..restorerid_core.faces.crop import CROP, CropFace, crop_faces
 from ..restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
@@ -23,7 +22,8 @@ from ..restorerid_core.faces.select import (
     parse_numbers,
     reason_to_skip,
 )
-from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.images.drawing import draw_outlines
+from ..restorerid_core.images.prepare import check_image, to_rgb
 from ..restorerid_core.ranges import CROP_SIZE, FACE_SIZE, FACES, check_choice
 from .face_features import searches
 from .face_models import face_model_roots, face_models_input, validate_face_models

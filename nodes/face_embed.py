@@ -9,7 +9,6 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..restorerid_core.drawing import draw_outlines
 from ..restorerid_core.faces.align import CLIP_FACE, photo_from_image
 from ..restorerid_core.faces.choose import FACE_RULES, LARGEST, choose_face
 from ..restorerid_core.faces.detect import (
@@ -21,7 +20,8 @@ from ..restorerid_core.faces.identity import COMBINATIONS, build_identity
 from ..restorerid_core.faces.packs import find_pack
 from ..restorerid_core.faces.people import MIN_SIDE
 from ..restorerid_core.faces.reference import ReferenceFace, reference_face
-from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.images.drawing import draw_outlines
+from ..restorerid_core.images.prepare import check_image, to_rgb
 from ..restorerid_core.ranges import FACE_INDEX, check_choice
 from .face_features import (
     clip_hidden,

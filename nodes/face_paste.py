@@ -11,7 +11,7 @@ from ..restorerid_core.faces.crop import FaceCrops
 from ..restorerid_core.faces.paste import PasteSettings, paste_faces
 from ..restorerid_core.faces.select import format_numbers
 from ..restorerid_core.faces.tone import COLORS
-from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.images.prepare import check_image, to_rgb
 from ..restorerid_core.ranges import FEATHER, SHARE, check_choice
 from .types import CATEGORY, CropsType
 

@@ -21,7 +21,7 @@ from ..restorerid_core.faces.similarity import (
     report,
 )
 from ..restorerid_core.faces.similarity_picture import draw_comparison
-from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.images.prepare import check_image, to_rgb
 from ..restorerid_core.ranges import check_choice
 from .face_features import searches
 from .face_models import face_model_roots, face_models_input, validate_face_models

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..restorerid_core.grid import labelled_grid
-from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.images.grid import labelled_grid
+from ..restorerid_core.images.prepare import check_image, to_rgb
 from ..restorerid_core.ranges import CELL, COLUMNS
 from .types import CATEGORY
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..restorerid_core.errors import RestorerIDError
-from ..restorerid_core.weight_files import FETCH
+from ..restorerid_core.errors import FETCH, RestorerIDError
 from .folders import fingerprint
 from .model import load_model
 from .types import CATEGORY, RestorerIDType

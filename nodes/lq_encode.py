@@ -8,13 +8,13 @@ import comfy.utils
 import torch
 from comfy_api.latest import io
 
-from ..restorerid_core.conditioning import LQCondition
+from ..restorerid_core.conditions import LQCondition
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.align import photo_from_image
 from ..restorerid_core.faces.choose import require_portrait
 from ..restorerid_core.faces.detect import load_analyzer
 from ..restorerid_core.faces.packs import AUTO, find_pack
-from ..restorerid_core.images import check_image, prepare, to_rgb
+from ..restorerid_core.images.prepare import check_image, prepare, to_rgb
 from ..restorerid_core.ranges import SIZE, check_choice
 from .face_features import searches
 from .face_models import face_model_roots, validate_face_models

@@ -10,7 +10,7 @@ from ..restorerid_core.evaluation.table import image_texts
 from ..restorerid_core.evaluation.table_picture import draw_table
 from ..restorerid_core.faces.detect import load_analyzer
 from ..restorerid_core.faces.packs import find_pack
-from ..restorerid_core.images import check_image, resize, to_rgb
+from ..restorerid_core.images.prepare import check_image, resize, to_rgb
 from ..restorerid_core.markdown import to_markdown
 from .face_features import steps
 from .face_models import face_model_roots, face_models_input

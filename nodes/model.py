@@ -14,12 +14,12 @@ import comfy.ops
 import comfy.utils
 from torch import Tensor, nn
 
-from ..restorerid_core.checkpoint.adapter_file import AdapterFile, load_adapter
-from ..restorerid_core.config import ModelConfig
+from ..restorerid_core.adapter.config import ModelConfig
+from ..restorerid_core.adapter.face_projector import FaceProjector
+from ..restorerid_core.adapter.fuse import fuse
+from ..restorerid_core.adapter.fused import FusedAdapter
 from ..restorerid_core.errors import RestorerIDError
-from ..restorerid_core.network.face_projector import FaceProjector
-from ..restorerid_core.network.fused import FusedAdapter
-from ..restorerid_core.network.fusing import fuse
+from ..restorerid_core.weights.adapter_file import AdapterFile, load_adapter
 from .folders import fingerprint
 
 SD15 = (4, 768)

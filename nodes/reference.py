@@ -12,7 +12,7 @@ from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.names import tidy_name
 from ..restorerid_core.faces.people import MIN_SIDE
 from ..restorerid_core.faces.person import Person, merge_people
-from ..restorerid_core.images import check_image, to_rgb
+from ..restorerid_core.images.prepare import check_image, to_rgb
 from .face_models import face_choice_inputs
 from .types import CATEGORY, ReferencesType
 

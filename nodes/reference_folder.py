@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.faces.people import find_sources, read_people, readable
 from ..restorerid_core.faces.person import Person, merge_people
-from ..restorerid_core.photo_files import passed_over
+from ..restorerid_core.images.files import passed_over
 from .folders import check_link, find_folder, fingerprint
 from .reference import people_output, references_input
 from .types import CATEGORY

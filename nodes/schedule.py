@@ -10,9 +10,9 @@ from comfy_api.latest import io
 from torch import Tensor
 from tqdm.auto import trange
 
+from ..restorerid_core.adapter.schedule import ReleasedSchedule, ancestral_step
 from ..restorerid_core.errors import RestorerIDError
 from ..restorerid_core.ranges import STEPS
-from ..restorerid_core.schedule import ReleasedSchedule, ancestral_step
 from .patch import with_timestep
 from .types import CATEGORY
 

@@ -7,10 +7,10 @@ RestorerIDType = io.Custom("RESTORERID")
 """A `nodes.model.RestorerIDModel`: the adapter's networks under ComfyUI's memory manager."""
 
 LQType = io.Custom("RESTORERID_LQ")
-"""A `restorerid_core.conditioning.LQCondition`."""
+"""A `restorerid_core.conditions.LQCondition`."""
 
 FaceType = io.Custom("RESTORERID_FACE")
-"""A `restorerid_core.conditioning.FaceIdentity`."""
+"""A `restorerid_core.conditions.FaceIdentity`."""
 
 ScaleType = io.Custom("RESTORERID_SCALE")
 """A `tuple[float, ...]`: one ID-scale per image."""

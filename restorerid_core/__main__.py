@@ -28,7 +28,7 @@ from .commands.train import add_train
 from .errors import RestorerIDError
 
 if TYPE_CHECKING:
-    from .checkpoint.inspection import Inspection
+    from .weights.inspection import Inspection
 
 DTYPES = ("fp16", "bf16", "fp32")
 MIB = 2**20
@@ -84,7 +84,7 @@ def _convert(args: argparse.Namespace) -> None:
     load_torch()
     import torch
 
-    from .checkpoint.conversion import convert
+    from .weights.conversion import convert
 
     dtypes = (torch.float16, torch.bfloat16, torch.float32)
     dtype = dict(zip(DTYPES, dtypes, strict=True))[args.dtype]
@@ -103,7 +103,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _inspect(args: argparse.Namespace) -> None:
     load_torch()
-    from .checkpoint.inspection import inspect
+    from .weights.inspection import inspect
 
     result = inspect(args.file)
     print(json.dumps(asdict(result), indent=2) if args.json else _report(result))

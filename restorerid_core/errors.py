@@ -1,5 +1,7 @@
 """The one exception that the user can act on, and what other exceptions mean to one."""
 
+FETCH = "`python -m restorerid_core fetch`"
+"""The remedy for weights that are missing, in sentences."""
 NO_MEMORY = (
     "out of memory", "not enough memory", "insufficient memory", "failed to allocate",
     "can't allocate memory", "cannot allocate memory",

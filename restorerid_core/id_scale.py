@@ -1,37 +1,28 @@
 """Adaptive ID-Scale (paper, section 3.4): the worse a photo, the more its reference counts.
 
-The quality score is MUSIQ with its KonIQ weights, by pyiqa, which is imported only when it is used,
-as torch is: options of commands are checked by this module.
+Needs no torch: options of commands are checked by this module.
 """
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from .checkpoint.glance import fault_at_a_glance
 from .errors import RestorerIDError
 from .ranges import HIGHEST_ID_SCALE, SHOWN, check_text
-from .weight_files import FETCH, needs_pyiqa, pyiqa_cache, read_weights, usable_weights
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
 
 ALPHA, BETA = 9.5, 10.0
 MINIMUM, MAXIMUM = 0.0, 2.0
 """The range that the paper scans; the formula reaches 2 only at a score below 2.6."""
 SWEEP_MAXIMUM, SWEEP_COUNT = HIGHEST_ID_SCALE, 64
 """The highest value and the number of values of a sweep."""
+FORMAT = "restorerid-id-scale"
+"""Of a preset's file, which `calibrate` writes."""
 LONGEST = 2000
 """Characters of a sweep's text."""
-SCORED_SIDE = 512
-"""Pixels: the shorter side of a photo of which alpha and beta were chosen."""
-WEIGHTS = "musiq_koniq_ckpt-e95806b9.pth"
-BY_HAND = "set the ID-scale by hand"
 
 
 def id_scale(musiq: float, alpha: float = ALPHA, beta: float = BETA) -> float:
@@ -124,94 +115,26 @@ def report(
     return "\n".join(lines)
 
 
-def scored_size(images: Tensor) -> Tensor:
-    """Degraded photos (B, 3, H, W) at the size at which the formula takes their score.
+@dataclass(frozen=True)
+class IDScalePreset:
+    """α and β of λ = exp((α − MUSIQ) / β); the paper's, if nothing is given."""
 
-    That is the paper's working size: a shorter side above 512 px is reduced to it. A raw photo
-    would be judged by its grain, and take gigabytes and minutes.
-
-    Raises:
-        RestorerIDError: the longer side would exceed 8192 px.
-    """
-    from .images import resize, working_size
-
-    height, width = images.shape[-2:]
-    if min(height, width) <= SCORED_SIDE:
-        return images
-    return resize(images, working_size(height, width, SCORED_SIDE))
+    alpha: float = ALPHA
+    beta: float = BETA
 
 
-def musiq_scores(
-    model: nn.Module,
-    images: Tensor,
-    device: torch.device | str = "cpu",
-    after_each: Callable[[], object] = lambda: None,
-    check: Callable[[], object] = lambda: None,
-) -> list[float]:
-    """MUSIQ (KonIQ) score of each image, about 0 (poor) to 100; the model goes back to the CPU.
-
-    Args:
-        model: from `load_musiq`.
-        images: (B, 3, H, W) RGB in 0..1, any size; scored one at a time, at full size.
-        after_each: called after each image, for progress.
-        check: called before each of the network's layers; what it raises ends the work.
-    """
-    import torch
-
-    scores = []
-    hooks = [layer.register_forward_pre_hook(lambda *_: check()) for layer in model.modules()]
+def read_preset(path: Path) -> IDScalePreset:
+    """Raises RestorerIDError when the file is missing or no preset."""
     try:
-        model.to(device)
-        for image in images.split(1):
-            with torch.inference_mode():
-                scores.append(float(model(image.to(device, torch.float32).clamp(0, 1))))
-            after_each()
-    finally:
-        for hook in hooks:
-            hook.remove()
-        model.to("cpu")
-    return scores
-
-
-def musiq_weights(folders: Sequence[Path]) -> Path:
-    """The MUSIQ weights file in one of `folders`, else in pyiqa's own cache; quick.
-
-    Raises:
-        RestorerIDError: it is in none, or empty or cut off there.
-    """
-    looked = list(dict.fromkeys([*folders, pyiqa_cache()]))
-    files = [file for folder in looked if (file := folder / WEIGHTS).is_file()]
-    for file in files:
-        if not fault_at_a_glance(file):
-            return file
-    faults = "".join(f" {fault_at_a_glance(file)}" for file in files)
-    raise RestorerIDError(
-        f"MUSIQ's weights {WEIGHTS} are in none of {', '.join(map(str, looked))}.{faults} Run "
-        f"{FETCH} in RestorerID's folder (0.1 GB), or {BY_HAND}."
-    )
-
-
-@lru_cache(maxsize=1)
-def load_musiq(path: Path) -> nn.Module:
-    """MUSIQ (27 M parameters) with the weights of `path`, in evaluation mode on the CPU.
-
-    Not through `pyiqa.create_metric`: that unpickles the file without restrictions.
-
-    Raises:
-        RestorerIDError: pyiqa is not installed, or the file is damaged or another network's.
-    """
-    model = musiq_network()
-    with usable_weights(path, f"the KonIQ weights of MUSIQ {WEIGHTS}, about 109 MB"):
-        model.load_state_dict(read_weights(path))
-    return model.eval().requires_grad_(False)
-
-
-def musiq_network() -> nn.Module:
-    """MUSIQ with arbitrary weights; raises RestorerIDError when pyiqa is not installed."""
-    return _musiq().MUSIQ(pretrained=False)
-
-
-def _musiq() -> Any:
-    with needs_pyiqa("the MUSIQ score", BY_HAND):
-        from pyiqa.archs import musiq_arch
-    return musiq_arch
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT:
+            raise ValueError(f"its format is {data['format']!r}")
+        alpha, beta = float(data["alpha"]), float(data["beta"])
+        if not (math.isfinite(alpha) and 0 < beta < math.inf):
+            raise ValueError(f"alpha is {alpha} and beta is {beta}")
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
+        raise RestorerIDError(
+            f"'{path}' cannot be used as a preset of the ID-scale ({error!r}); expected a file "
+            "that `python -m restorerid_core calibrate` wrote: choose another."
+        ) from error
+    return IDScalePreset(alpha, beta)

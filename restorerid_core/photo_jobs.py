@@ -54,7 +54,7 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
         RestorerIDError: OUT is a file, a path is nowhere, a folder has no photo or is to get the
             results, two photos would get one name, or a result would be written over a photo.
     """
-    from .photo_files import list_photos, warn_of_others
+    from .images.files import list_photos, warn_of_others
 
     check_places(photos, output)
     files: list[Path] = []
@@ -99,7 +99,7 @@ def to_do(
         RestorerIDError: there are results of anything else, and they are to stay; or a picture
             that is not said to be a result.
     """
-    from .photo_files import read_basis
+    from .images.files import read_basis
 
     stale, foreign = {}, []
     for job in jobs:

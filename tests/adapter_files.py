@@ -9,10 +9,10 @@ from helpers import seeded_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
-from restorerid_core.checkpoint.adapter_file import load_adapter
-from restorerid_core.config import UNET, ModelConfig
+from restorerid_core.adapter.config import UNET, ModelConfig
 from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.weights.adapter_file import load_adapter
 
 Weights = dict[str, Tensor]
 

@@ -9,16 +9,16 @@ import torch
 from helpers import Golden, seeded_state_dict
 from torch import Tensor
 
-from restorerid_core.conditioning import FaceIdentity, LQCondition
-from restorerid_core.config import ModelConfig
+from restorerid_core.adapter.adapter import Adapter
+from restorerid_core.adapter.config import ModelConfig
+from restorerid_core.adapter.fuse import fuse
+from restorerid_core.adapter.fused import FusedAdapter
+from restorerid_core.conditions import FaceIdentity, LQCondition
 from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.engine.attachment import Attachment
 from restorerid_core.engine.sampling import Conditions
 from restorerid_core.engine.sd15_shapes import unet_shapes
 from restorerid_core.engine.sizes import unet_config
-from restorerid_core.network.adapter import Adapter
-from restorerid_core.network.fused import FusedAdapter
-from restorerid_core.network.fusing import fuse
 
 FULL_WIDTH = 320
 

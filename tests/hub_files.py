@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint.conversion import SD15_NAME, SLIM_NAME
-from restorerid_core.engine import weights as needed
-from restorerid_core.engine.hub import HubFile
+from restorerid_core.weights import needed as needed
+from restorerid_core.weights.conversion import SD15_NAME, SLIM_NAME
+from restorerid_core.weights.hub import HubFile
 
 VISION, QUALITY, FULL = needed.VISION, needed.QUALITY, needed.FULL
 DETECTOR, RECOGNISER = needed.FACES

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import torch
 
-from restorerid_core.evaluation.lpips import CHANNELS
-from restorerid_core.id_scale import WEIGHTS
+from restorerid_core.quality.lpips import CHANNELS
+from restorerid_core.weights.locate import WEIGHTS
 
 ALEXNET, HEADS = "alexnet-owt-7be5be79.pth", "LPIPS_v0.1_alex-df73285e.pth"
 

@@ -10,10 +10,10 @@ from engine_networks import build_unet
 from helpers import Golden, seeded_state_dict
 from torch import Tensor
 
-from restorerid_core.config import FACE_PROJECTOR
+from restorerid_core.adapter.adapter import Adapter
+from restorerid_core.adapter.config import FACE_PROJECTOR
+from restorerid_core.adapter.face_projector import FaceProjector
 from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
-from restorerid_core.network.adapter import Adapter
-from restorerid_core.network.face_projector import FaceProjector
 from restorerid_core.training.config import Stage, TrainingConfig
 from restorerid_core.training.initial import Weights
 from restorerid_core.training.objective import LatentBatch, Objective

@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
-from ...restorerid_core.config import ATTENTIONS
+from ...restorerid_core.adapter.config import ATTENTIONS
 from .names import KEY
 from .step import current_step
 

@@ -9,7 +9,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...restorerid_core.config import RESBLOCKS, ModelConfig
+from ...restorerid_core.adapter.config import RESBLOCKS, ModelConfig
 from ...restorerid_core.errors import RestorerIDError
 from .attention import AttentionPatch, attention_slots
 from .blocks import resblock_handler

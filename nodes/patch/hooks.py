@@ -9,13 +9,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...restorerid_core.conditioning import (
-    FaceIdentity,
-    LQCondition,
-    StepConditioning,
-    common_count,
-)
-from ...restorerid_core.config import RESBLOCKS
+from ...restorerid_core.adapter.config import RESBLOCKS
+from ...restorerid_core.adapter.step import StepConditioning
+from ...restorerid_core.conditions import FaceIdentity, LQCondition, common_count
 from ...restorerid_core.errors import RestorerIDError
 from .checks import check_denoised, check_hooks, check_identity, check_strengths, check_window
 from .conds import IdentityCond, LatentCond, SharedCond, strength_cond

@@ -5,7 +5,7 @@ from typing import Any
 
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 
-from ...restorerid_core.conditioning import StepConditioning
+from ...restorerid_core.adapter.step import StepConditioning
 from ...restorerid_core.errors import RestorerIDError
 from .names import KEY
 

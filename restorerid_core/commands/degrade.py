@@ -115,8 +115,8 @@ def degrade_photo(
         RestorerIDError: the photo cannot be read, or is too small.
         OSError: the copy cannot be written.
     """
-    from ..images import resize, working_size
-    from ..photo_files import read_photo, save
+    from ..images.files import read_photo, save
+    from ..images.prepare import resize, working_size
 
     made_of = photo_basis(job, basis)
     photo = read_photo(job.photo).movedim(-1, 0)[None]

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from .. import ranges
-from ..engine.locate import Models, model_roots
 from ..engine.options import FULL_NETWORK, SMALL_NETWORK, RestoreOptions
 from ..engine.settings import FULL
 from ..errors import RestorerIDError
 from ..photo_jobs import Job, plan
+from ..weights.locate import Models, model_roots
 from .arguments import device_name, number
 from .doctor import examine
 from .progress import load_torch
@@ -120,7 +120,7 @@ def restore_portrait(
     """
     from ..demo.picture import degraded, portrait
     from ..demo.sheet import result_sheet
-    from ..photo_files import read_photo, save
+    from ..images.files import read_photo, save
 
     (output / "input").mkdir(parents=True, exist_ok=True)
     photo, reference = (output / "input" / name for name in ("photo.png", "reference.png"))
@@ -142,7 +142,7 @@ def restore_face(output: Path, options: RestoreOptions) -> Path:
         RestorerIDError: its files or dlib's are missing, or the face could not be restored.
     """
     from ..demo.small_sheet import Faces, small_sheet
-    from ..photo_files import read_photo, save
+    from ..images.files import read_photo, save
 
     faces = Faces.of_the_portrait()
     folder = output / "input"

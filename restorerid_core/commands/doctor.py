@@ -9,8 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..engine.extra_paths import FILE as EXTRA_FILE
-from ..engine.locate import (
+from ..errors import FETCH
+from ..faces.packs import search_pack
+from ..weights.extra_paths import FILE as EXTRA_FILE
+from ..weights.locate import (
     ADAPTER,
     BASE,
     CLIP_VISION,
@@ -21,8 +23,6 @@ from ..engine.locate import (
     folders,
     model_roots,
 )
-from ..faces.packs import search_pack
-from ..weight_files import FETCH
 from .progress import load_torch
 
 PACKAGES = (

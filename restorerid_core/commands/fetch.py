@@ -6,11 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..engine.hub import HubUnreachableError, look_up
-from ..engine.locate import model_roots
-from ..engine.weights import FULL, Task, bytes_needed, missing, move, obtain, split
 from ..errors import RestorerIDError
 from ..run_folder import alone
+from ..weights.hub import HubUnreachableError, look_up
+from ..weights.locate import model_roots
+from ..weights.needed import FULL, Task, bytes_needed, missing, move, obtain, split
 from .progress import byte_bar, load_torch
 
 MIB = 2**20

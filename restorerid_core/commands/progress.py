@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..checkpoint.conversion import Progress
+    from ..weights.conversion import Progress
 
 log = logging.getLogger(__name__)
 

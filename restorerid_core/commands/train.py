@@ -69,7 +69,6 @@ def train(args: argparse.Namespace) -> None:
     load_torch()
     from accelerate import PartialState
 
-    from ..checkpoint.conversion import SD15_NAME, SLIM_NAME
     from ..engine.small import LEFT_NAME
     from ..training.checkpoints import Checkpoints
     from ..training.config import PRESETS, TrainingConfig
@@ -81,6 +80,7 @@ def train(args: argparse.Namespace) -> None:
     from ..training.publish import SmallConfig
     from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import AUTOENCODER_NAME
+    from ..weights.conversion import SD15_NAME, SLIM_NAME
 
     kinds: dict[str, type[Any]] = {
         "autoencoder": AutoencoderConfig, "unet": UNetConfig, "latents": LatentsConfig,

@@ -1,9 +1,9 @@
 """The tensors of the adapter by the authors' names, at any size."""
 from torch import Size
 
-from ..config import ATTENTIONS, ATTN_BLOCK, FACE_PROJECTOR, LORA_TARGETS, UNET, ModelConfig
-from ..network.adapter import Adapter
-from ..network.face_projector import FaceProjector
+from ..adapter.adapter import Adapter
+from ..adapter.config import ATTENTIONS, ATTN_BLOCK, FACE_PROJECTOR, LORA_TARGETS, UNET, ModelConfig
+from ..adapter.face_projector import FaceProjector
 
 
 def scaled(width: int, **sizes: int) -> ModelConfig:

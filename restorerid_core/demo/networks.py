@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Size, Tensor
 
-from ..engine.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models
 from ..engine.sd15_shapes import clip_shapes, unet_shapes, vae_shapes
 from ..faces.packs import FacePack
-from ..id_scale import musiq_network
+from ..quality.musiq import musiq_network
+from ..weights.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models
 from .adapter_shapes import adapter_shapes, scaled
 
 WIDTH, CLIP_DIM = 32, 80

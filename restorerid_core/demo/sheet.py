@@ -12,7 +12,7 @@ from ..engine.photos import PhotoRestorer
 from ..faces.align import photo_from_image
 from ..faces.crop import CROP, CropFace, extract
 from ..faces.detect import DetectedFace
-from ..grid import labelled_grid
+from ..images.grid import labelled_grid
 
 LABELS = ("degraded photo", "its face", "reference", "restored face", "restored photo")
 

@@ -11,14 +11,14 @@ from torch import Tensor
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import Degradation
 from ..engine.small import SIDE
-from ..evaluation.pixels import psnr
 from ..faces.align import photo_from_image
 from ..faces.choose import choose_face
 from ..faces.crop import CROP, CropFace, extract
 from ..faces.dlib_faces import load_dlib
 from ..faces.landmarks import TEMPLATE
-from ..grid import labelled_grid
-from ..images import resize
+from ..images.grid import labelled_grid
+from ..images.prepare import resize
+from ..quality.pixels import psnr
 from .picture import portrait
 
 PRESET, SEED, DEGRADED_AT = "heavy", 1, 256

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..conditioning import Conditioning
-from ..config import ModelConfig
+from ..adapter.config import ModelConfig
+from ..adapter.id_attention import attend
+from ..adapter.step import Conditioning
 from ..errors import RestorerIDError
-from ..network.id_attention import attend
 from .places import attentions, lora_deltas, resnets
 
 

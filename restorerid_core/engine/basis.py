@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .. import id_scale
 from ..faces.packs import FacePack
+from ..quality.musiq import musiq_weights
 from ..run_folder import Digests, digest_of
+from ..weights.locate import MUSIQ, Models, folders, model_roots
 from .devices import choose_dtype, open_device
-from .locate import MUSIQ, Models, folders, model_roots
 from .open import formula_of
 from .options import RestoreOptions, split_reference
 from .references import reference_sources
@@ -88,7 +88,7 @@ def scale_basis(options: RestoreOptions, models: Models, digests: Digests) -> di
 
 def musiq_basis(roots: Sequence[Path], digests: Digests) -> dict[str, Any]:
     """Raises RestorerIDError where there is no MUSIQ."""
-    weights = id_scale.musiq_weights(folders(roots, MUSIQ[0]))
+    weights = musiq_weights(folders(roots, MUSIQ[0]))
     return {"MUSIQ": digests.of(weights)}
 
 

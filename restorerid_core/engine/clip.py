@@ -11,9 +11,9 @@ from unicodedata import normalize
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint.layout import context_dim
-from ..checkpoint.tensors import cast, open_tensors
 from ..errors import RestorerIDError
+from ..weights.layout import context_dim
+from ..weights.tensors import cast, open_tensors
 from .sizes import NO_TEXT, text_config, vision_config
 
 TEXT_PREFIX = "cond_stage_model.transformer.text_model."

@@ -12,9 +12,9 @@ from tqdm import tqdm
 from ..atomic_files import write_text
 from ..errors import explain
 from ..faces.people import readable
-from ..grid import labelled_grid
+from ..images.files import read_photo, save
+from ..images.grid import labelled_grid
 from ..markdown import markdown_text, to_markdown
-from ..photo_files import read_photo, save
 from ..photo_jobs import Job, photo_basis, report_files, to_do
 from ..run_folder import Basis, claimed
 from .devices import free_memory

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint.layout import BASE_GROUPS, group_of, missing_groups
-from ..checkpoint.tensors import cast, open_tensors, stream
 from ..errors import RestorerIDError
+from ..weights.layout import BASE_GROUPS, group_of, missing_groups
+from ..weights.tensors import cast, open_tensors, stream
 from .sizes import NO_TEXT, unet_config, vae_config
 
 

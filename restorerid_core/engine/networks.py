@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint.adapter_file import load_adapter
-from ..checkpoint.tensors import cast
-from ..network.face_projector import FaceProjector
-from ..network.fused import FusedAdapter
-from ..network.fusing import fuse
+from ..adapter.face_projector import FaceProjector
+from ..adapter.fuse import fuse
+from ..adapter.fused import FusedAdapter
+from ..weights.adapter_file import load_adapter
+from ..weights.tensors import cast
 
 COMPOSING = ("fir.key_value.", "fir.scores.", "fir.bias.", "fir.taps.", "id_key_value.")
 """What composes a reference, once for a run: in float32, as in ComfyUI."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 
 import torch
 
-from .. import id_scale, ranges
-from ..conditioning import FaceIdentity
+from .. import ranges
+from ..conditions import FaceIdentity
 from ..errors import RestorerIDError
 from ..faces.detect import FaceAnalyzer, load_analyzer
 from ..faces.dlib_faces import DlibAnalyzer, load_dlib
@@ -18,11 +18,13 @@ from ..faces.matching import FaceFeatures, embed_people
 from ..faces.paste import PasteSettings
 from ..faces.person import Person
 from ..faces.reference import Reference
-from ..id_scale_preset import IDScalePreset, read_preset
+from ..id_scale import IDScalePreset, read_preset
+from ..quality.musiq import load_musiq, musiq_weights
+from ..weights.locate import Models, folders, model_roots
+from ..weights.needed import find_models
 from . import small
 from .clip import clip_hidden, encode_prompts, load_clip_vision, unconditional_hidden
 from .devices import DTYPES, choose_dtype, open_device
-from .locate import Models, folders, model_roots
 from .models import load_sd15
 from .networks import Networks
 from .options import FULL_NETWORK, SMALL_NETWORK, RestoreOptions, split_reference
@@ -32,7 +34,6 @@ from .references import read_references, study
 from .restorer import Restorer
 from .schedulers import SAMPLERS, make_scheduler
 from .settings import FULL, SMALL
-from .weights import find_models
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def open_restorer(
     musiq = None
     if options.id_scale is None and models.left is None:
         places = folders(model_roots(options.models), "musiq")
-        musiq = Musiq(id_scale.load_musiq(id_scale.musiq_weights(places)), device)
+        musiq = Musiq(load_musiq(musiq_weights(places)), device)
     known = study(analyzer, read_references(options.references) if people is None else people)
     networks = Networks.load(models.adapter, dtype, rest)
     identities = identify(known, models, networks, dtype, device)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from .. import id_scale, ranges
-from ..conditioning import FaceIdentity
+from ..conditions import FaceIdentity
 from ..errors import RestorerIDError
 from ..faces.align import photo_from_image
 from ..faces.choose import choose_face
@@ -21,8 +21,8 @@ from ..faces.packs import FacePack
 from ..faces.paste import PasteSettings, brightness, keeps_tone, paste_faces
 from ..faces.reference import Reference
 from ..faces.select import arrange
-from ..id_scale_preset import IDScalePreset
-from ..images import prepare, resize
+from ..id_scale import IDScalePreset
+from ..images.prepare import prepare, resize
 from .quality import Quality
 from .restorer import Restorer
 from .settings import Settings

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..config import ATTENTIONS, ATTN_BLOCK, RESBLOCKS, UNET
+from ..adapter.config import ATTENTIONS, ATTN_BLOCK, RESBLOCKS, UNET
 
 
 def resnets(unet: nn.Module) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .. import id_scale
+from ..quality.musiq import musiq_scores, scored_size
 
 
 class Quality(Protocol):
@@ -29,7 +29,7 @@ class Quality(Protocol):
 
 @dataclass(frozen=True)
 class Musiq:
-    """The paper's score, by `id_scale.load_musiq`'s model."""
+    """The paper's score, by `quality.musiq.load_musiq`'s model."""
 
     model: nn.Module
     device: torch.device
@@ -38,7 +38,7 @@ class Musiq:
     def __call__(self, padded: Tensor, size: tuple[int, int]) -> list[float]:
         # As in the nodes: the quality of the face at the size at which it is restored.
         images = padded[..., : size[0], : size[1]]
-        return id_scale.musiq_scores(self.model, id_scale.scored_size(images), self.device)
+        return musiq_scores(self.model, scored_size(images), self.device)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..faces.detect import FaceAnalyzer
 from ..faces.people import find_sources, read_people
 from ..faces.person import Person, merge_people
 from ..faces.reference import Reference, look_alikes, study_person
-from ..photo_files import list_photos, warn_of_others
+from ..images.files import list_photos, warn_of_others
 from .options import split_reference
 
 log = logging.getLogger(__name__)

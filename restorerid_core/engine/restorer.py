@@ -8,10 +8,10 @@ from threading import RLock
 import torch
 from torch import Tensor, nn
 
-from ..color_fix import color_fix
-from ..conditioning import FaceIdentity, LQCondition
-from ..images import prepare, unpad
-from ..schedule import ReleasedSchedule
+from ..adapter.schedule import ReleasedSchedule
+from ..conditions import FaceIdentity, LQCondition
+from ..images.color_fix import color_fix
+from ..images.prepare import prepare, unpad
 from . import vae
 from .attachment import Attachment
 from .models import SD15

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..conditioning import FaceIdentity, LQCondition, StepConditioning, common_count
+from ..adapter.fused import FusedAdapter
+from ..adapter.schedule import ReleasedSchedule, ancestral_step
+from ..adapter.step import StepConditioning
+from ..conditions import FaceIdentity, LQCondition, common_count
 from ..errors import RestorerIDError
-from ..network.fused import FusedAdapter
-from ..schedule import ReleasedSchedule, ancestral_step
 from .attachment import Attachment
 
 ADVICE = {torch.float16: "use --dtype bf16 or fp32", torch.bfloat16: "use --dtype fp32"}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Size
 
-from ..config import UNET
+from ..adapter.config import UNET
 
 TEXT = 768
 MULTIPLIERS = (1, 2, 4, 4)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..config import UNET
+from ..adapter.config import UNET
 from ..errors import RestorerIDError
 
 GROUPS, HEAD_CHANNELS, NO_TEXT = "unet_groups", "unet_head_channels", "unet_without_text"

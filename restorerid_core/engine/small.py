@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoint.conversion import SD15_NAME, SLIM_NAME
-from ..checkpoint.tensors import open_tensors
 from ..errors import RestorerIDError
 from ..faces.dlib_faces import dlib_pack
 from ..faces.matching import FaceFeatures
-from ..network.identity_left import IdentityLeftNetwork
-from .locate import Models
+from ..quality.identity_left import IdentityLeftNetwork
+from ..weights.conversion import SD15_NAME, SLIM_NAME
+from ..weights.locate import Models
+from ..weights.tensors import open_tensors
 from .networks import Networks
 
 FOLDER = Path(__file__).parents[1] / "small"

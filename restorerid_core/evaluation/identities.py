@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..errors import RestorerIDError
 from ..faces.person import Person
-from ..images import prepare
-from ..photo_files import list_folders, list_photos, read_photo
+from ..images.files import list_folders, list_photos, read_photo
+from ..images.prepare import prepare
 
 ORIGINAL, REFERENCE = "gt", "ref"
 """Names, without their endings, of the two photos in each person's folder."""

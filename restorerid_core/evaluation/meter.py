@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ..errors import RestorerIDError
 from ..faces.detect import DetectedFace, FaceAnalyzer
-from ..id_scale import load_musiq, musiq_scores, musiq_weights
-from ..images import resize
+from ..images.prepare import resize
+from ..quality.lpips import load_lpips, lpips_weights
+from ..quality.musiq import load_musiq, musiq_scores, musiq_weights
+from ..quality.pixels import psnr, ssim
 from .likeness import find_face, likeness
-from .lpips import load_lpips, lpips_weights
-from .pixels import psnr, ssim
 
 MIN_SIDE = 64
 """Pixels; AlexNet leaves nothing of less."""

@@ -58,7 +58,7 @@ def needs_musiq(method: Method) -> bool:
 
 def smooth(image: Tensor) -> Tensor:
     """(3, H, W) at half its size and back, bicubic: noise and blocks are averaged away."""
-    from ..images import resize
+    from ..images.prepare import resize
 
     height, width = image.shape[1:]
     return resize(resize(image[None], (height // 2, width // 2)), (height, width))[0]

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..engine.basis import engine_basis, face_files, musiq_basis, scale_basis, weight_files
 from ..engine.devices import open_device
-from ..engine.locate import Models, folders, model_roots
 from ..engine.open import left_quality, load_faces, open_restorer
 from ..engine.options import RestoreOptions
 from ..engine.photos import PhotoRestorer
@@ -18,9 +17,10 @@ from ..errors import RestorerIDError
 from ..faces.detect import load_analyzer
 from ..faces.dlib_faces import dlib_pack, load_dlib
 from ..faces.packs import find_pack
+from ..quality.lpips import lpips_weights
 from ..run_folder import DIGESTS, Digests, check_not_read, digest_of
+from ..weights.locate import Models, folders, model_roots
 from .identities import Identity
-from .lpips import lpips_weights
 from .meter import Meter, open_meter
 from .methods import Method, needs_musiq
 from .run import EvaluationRun

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RestorerIDError
-from ..images import resize
+from ..images.prepare import resize
 
 WEIGHTS = "realesrgan-x4plus"
 

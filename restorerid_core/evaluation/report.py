@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic_files import write_text
-from ..grid import labelled_grid
+from ..images.files import read_photo, save
+from ..images.grid import labelled_grid
 from ..markdown import to_markdown
-from ..photo_files import read_photo, save
 from .identities import Identity
 from .meter import Scores
 from .methods import Method
 from .run import GRID, TABLES, EvaluationRun
 from .table import FEWEST, Row, fixed, read_csv, texts, to_csv, to_latex
 
-PUBLISHED = Path(__file__).parents[1] / "evaluation" / "published.csv"
+PUBLISHED = Path(__file__).with_name("published.csv")
 """What is known of the paper's tables."""
 CELL = 256
 FOOTNOTE = (

@@ -16,8 +16,8 @@ from ..degradation.pipeline import Degradation
 from ..engine.photos import PhotoRestorer
 from ..engine.quality import Musiq, Quality
 from ..errors import RestorerIDError, explain
-from ..images import prepare
-from ..photo_files import read_basis, read_photo, save
+from ..images.files import read_basis, read_photo, save
+from ..images.prepare import prepare
 from ..run_folder import Basis, Digests, claimed, difference, digest_of, refuse, sha256_of
 from .identities import Identity
 from .meter import METRICS, Meter, Scores

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic_files import write_text
 from ..errors import RestorerIDError
-from ..photo_files import read_photo
+from ..images.files import read_photo
 from .identities import Identity
 
 if TYPE_CHECKING:

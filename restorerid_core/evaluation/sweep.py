@@ -13,8 +13,8 @@ from tqdm import tqdm
 from ..atomic_files import read_json, replacing, write_json
 from ..engine.photos import PhotoRestorer
 from ..errors import RestorerIDError
-from ..id_scale_preset import FORMAT
-from ..images import prepare
+from ..id_scale import FORMAT
+from ..images.prepare import prepare
 from ..run_folder import claimed, difference, refuse
 from .calibration import Curves, Fit, fit_formula
 from .curve_plot import plot_curves

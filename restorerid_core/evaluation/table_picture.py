@@ -4,9 +4,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..drawing import blend, text_coverage
 from ..errors import RestorerIDError
-from ..grid import DARK, MAX_GRID
+from ..images.drawing import blend, text_coverage
+from ..images.grid import DARK, MAX_GRID
 
 WIDEST = 20
 """Of a cell, in letter heights; a longer text ends in dots."""

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..conditioning import FaceIdentity
+from ..conditions import FaceIdentity
 
 AVERAGE = "average"
 SIDE_BY_SIDE = "side by side"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..conditioning import FaceIdentity
+from ..conditions import FaceIdentity
 from .crop import FaceCrops
 from .identity import build_identity, stack_identities
 from .match import BLIND, LEAVE, Choices, Match, match_faces, match_table

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import RestorerIDError
-from ..images import at_most, check_image
-from ..photo_files import list_folders, list_photos, read_photo
+from ..images.files import list_folders, list_photos, read_photo
+from ..images.prepare import at_most, check_image
 from .person import Person, merge_people
 
 LARGEST = 2048

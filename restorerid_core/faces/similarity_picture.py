@@ -5,8 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..drawing import Color, draw_outlines
-from ..images import resize
+from ..images.drawing import Color, draw_outlines
+from ..images.prepare import resize
 from .detect import DetectedFace
 from .similarity import Comparison
 

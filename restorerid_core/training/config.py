@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ..config import MAX_SIZE
+from ..adapter.config import MAX_SIZE
 from ..degradation.config import PRESETS as DEGRADATIONS
 from ..ranges import ADAPTER_SIZE, AMOUNT, ID_SCALE, SHARE, Range, check_choice
 from .run_config import RunConfig, check_multipliers, check_ranges

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint.adapter_file import load_adapter
-from ..checkpoint.ip_adapter import load_ip_adapter
-from ..checkpoint.layout import lora_shapes
-from ..config import ATTENTIONS, FACE_PROJECTOR, RESBLOCKS, ModelConfig
+from ..adapter.adapter import Adapter
+from ..adapter.config import ATTENTIONS, FACE_PROJECTOR, RESBLOCKS, ModelConfig
+from ..adapter.face_projector import FaceProjector
 from ..engine.places import attentions, resnets
-from ..network.adapter import Adapter
-from ..network.face_projector import FaceProjector
+from ..weights.adapter_file import load_adapter
+from ..weights.ip_adapter import load_ip_adapter
+from ..weights.layout import lora_shapes
 from .config import AdapterSizes
 
 

@@ -21,7 +21,7 @@ from ..atomic_files import replacing
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import MIN_SIDE, Degradation
 from ..engine import vae
-from ..images import resize
+from ..images.prepare import resize
 from ..ranges import COUNT, SEED, Range, check_choice
 from .data.datasets import Faces
 from .kept import INDEX, SHARD

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..adapter.schedule import TRAIN_STEPS
 from ..errors import RestorerIDError
-from ..schedule import TRAIN_STEPS
 from .data.datasets import Draws
 from .objective import LatentBatch
 

@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 from ..engine import vae
 from ..engine.sampling import sample_with
 from ..engine.schedulers import make_scheduler
-from ..grid import labelled_grid
+from ..images.grid import labelled_grid
 from .kept import KeptBatches, KeptStream
 from .objective import LatentBatch, Objective
 from .pictures import COLUMNS

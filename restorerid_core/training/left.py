@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..atomic_files import replacing
 from ..engine.small import LEFT_NAME
 from ..errors import RestorerIDError
-from ..network.identity_left import IdentityLeftNetwork
+from ..quality.identity_left import IdentityLeftNetwork
 from .averages import averaged
 from .config_file import plain
 from .kept import KeptLatents, KeptStream

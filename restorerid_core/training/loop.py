@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..atomic_files import replacing
 from ..errors import RestorerIDError
-from ..photo_files import save
+from ..images.files import save
 from .averages import averaged, moving_average
 from .checkpoints import Checkpoints
 from .run_config import RunConfig

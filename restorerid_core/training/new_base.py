@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..adapter.config import UNET
 from ..atomic_files import replacing
-from ..checkpoint.conversion import SD15_NAME
-from ..checkpoint.tensors import open_tensors
-from ..config import UNET
 from ..engine.models import SD15, from_original
 from ..engine.original_names import OriginalNames
 from ..engine.sd15_shapes import VAE, unet_shapes
 from ..engine.sizes import stated, unet_config, vae_config
 from ..errors import RestorerIDError
+from ..weights.conversion import SD15_NAME
+from ..weights.tensors import open_tensors
 from .config import TrainingConfig
 from .config_file import plain
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint.layout import FIR, ID_ATTENTION, SPADE, group_of
+from ..adapter.plain_step import PlainConditioning
+from ..adapter.schedule import alphas_cumprod
 from ..engine.attachment import Attachment
-from ..plain_conditioning import PlainConditioning
-from ..schedule import alphas_cumprod
+from ..weights.layout import FIR, ID_ATTENTION, SPADE, group_of
 from .config import Stage
 from .initial import Weights
 

@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 from ..engine import vae
 from ..engine.sampling import sample_with
 from ..engine.schedulers import make_scheduler
-from ..grid import labelled_grid
+from ..images.grid import labelled_grid
 from .latents import Latents
 from .objective import Objective
 from .stream import Stream

@@ -5,10 +5,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from ..adapter.config import FACE_PROJECTOR
 from ..atomic_files import replacing
-from ..checkpoint.adapter_file import FORMAT, FORMAT_VERSION
-from ..checkpoint.writer import Entry, file_order, write_safetensors
-from ..config import FACE_PROJECTOR
+from ..weights.adapter_file import FORMAT, FORMAT_VERSION
+from ..weights.writer import Entry, file_order, write_safetensors
 from .config import Stage, TrainingConfig
 from .config_file import plain
 from .initial import Weights

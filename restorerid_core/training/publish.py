@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from ..atomic_files import replacing_together
-from ..checkpoint.conversion import SD15_NAME, SLIM_NAME
-from ..checkpoint.tensors import cast, open_tensors
 from ..engine.small import LEFT_NAME
+from ..weights.conversion import SD15_NAME, SLIM_NAME
+from ..weights.tensors import cast, open_tensors
 
 TRAINING = "training"
 """Metadata that tell of the machine it was trained on."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config import LEVELS
+from ..adapter.config import LEVELS
 from ..errors import RestorerIDError
 from ..ranges import ADAPTER_SIZE, AMOUNT, COUNT, SEED, Range
 

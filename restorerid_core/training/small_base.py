@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..adapter.schedule import alphas_cumprod
 from ..engine import vae
 from ..engine.sizes import VAE_GROUP
 from ..errors import RestorerIDError
 from ..ranges import AMOUNT, COUNT, Range
-from ..schedule import alphas_cumprod
 from .objective import add_noise
 from .run_config import RunConfig, check_multipliers, check_ranges
 

@@ -11,8 +11,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..atomic_files import replacing
-from ..checkpoint.conversion import SD15_NAME
-from ..checkpoint.tensors import open_tensors
 from ..engine import vae
 from ..engine.models import from_original
 from ..engine.original_names import OriginalNames
@@ -21,7 +19,9 @@ from ..engine.schedulers import make_scheduler
 from ..engine.sd15_shapes import VAE, clip_shapes, unet_shapes, vae_shapes
 from ..engine.sizes import unet_config, vae_config
 from ..errors import RestorerIDError
-from ..evaluation.lpips import load_lpips, lpips_weights
+from ..quality.lpips import load_lpips, lpips_weights
+from ..weights.conversion import SD15_NAME
+from ..weights.tensors import open_tensors
 from .averages import averaged
 from .config_file import plain
 from .loop import Run, make_accelerator

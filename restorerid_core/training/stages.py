@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint.conversion import SLIM_NAME
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import Degradation
 from ..engine.clip import encode_prompts
 from ..engine.models import SD15, load_sd15
 from ..errors import RestorerIDError
 from ..faces.dlib_recognition import load_recognition
+from ..weights.conversion import SLIM_NAME
 from .averages import averaged
 from .config import Stage, TrainingConfig
 from .initial import Weights, starting_weights

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..adapter.schedule import TRAIN_STEPS
 from ..errors import RestorerIDError
-from ..images import VAE_FACTOR
-from ..schedule import TRAIN_STEPS
+from ..images.prepare import VAE_FACTOR
 from .run_config import RunConfig
 
 

@@ -14,14 +14,13 @@ from onnx_files import save_network
 from PIL import Image
 from torch import Tensor
 
-from restorerid_core.checkpoint import conversion
-from restorerid_core.checkpoint.glance import PICKLE_MAGIC
-from restorerid_core.engine import locate
-from restorerid_core.engine import weights as needed
-from restorerid_core.engine.hub import HubFile
 from restorerid_core.faces.align import photo_from_image
 from restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
 from restorerid_core.faces.packs import find_pack
+from restorerid_core.weights import conversion, locate
+from restorerid_core.weights import needed as needed
+from restorerid_core.weights.glance import PICKLE_MAGIC
+from restorerid_core.weights.hub import HubFile
 
 
 @pytest.fixture

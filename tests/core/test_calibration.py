@@ -13,7 +13,7 @@ from restorerid_core.commands.calibrate import even_scales
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.evaluation.calibration import Curves, fit_formula
 from restorerid_core.evaluation.curve_plot import by_interval, plot_curves
-from restorerid_core.id_scale_preset import FORMAT, IDScalePreset, read_preset
+from restorerid_core.id_scale import FORMAT, IDScalePreset, read_preset
 
 SCALES = np.linspace(0, 2, 51)
 

@@ -13,12 +13,12 @@ import torch
 from adapter_files import TINY, WRITERS, Weights, lightning, refusal, saved, slim
 from safetensors.torch import save_file
 
-from restorerid_core.checkpoint.adapter_file import FORMAT, FORMAT_VERSION, load_adapter
-from restorerid_core.checkpoint.inspection import inspect
-from restorerid_core.config import FACE_PROJECTOR, LQ_ENCODER, UNET, ModelConfig
+from restorerid_core.adapter.adapter import Adapter
+from restorerid_core.adapter.config import FACE_PROJECTOR, LQ_ENCODER, UNET, ModelConfig
+from restorerid_core.adapter.face_projector import FaceProjector
 from restorerid_core.demo.adapter_shapes import adapter_shapes
-from restorerid_core.network.adapter import Adapter
-from restorerid_core.network.face_projector import FaceProjector
+from restorerid_core.weights.adapter_file import FORMAT, FORMAT_VERSION, load_adapter
+from restorerid_core.weights.inspection import inspect
 
 FIR_KEY = UNET + "middle_block.0.IDBalance.mlp_gamma.weight"
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from helpers import relative_error
 
-from restorerid_core.color_fix import METHODS, adain, color_fix, wavelet
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.images.color_fix import METHODS, adain, color_fix, wavelet
 
 
 def photo(*shape: int, seed: int = 0) -> torch.Tensor:

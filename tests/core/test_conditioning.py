@@ -9,12 +9,13 @@ from engine_networks import fused, plain
 from helpers import Golden, relative_error, seeded_state_dict
 from torch import Tensor
 
-from restorerid_core.conditioning import Conditioning, StepConditioning, common_count
-from restorerid_core.config import ATTENTIONS, RESBLOCKS, UNET, ModelConfig
+from restorerid_core.adapter.config import ATTENTIONS, RESBLOCKS, UNET, ModelConfig
+from restorerid_core.adapter.fused import FusedAdapter
+from restorerid_core.adapter.plain_step import PlainConditioning
+from restorerid_core.adapter.step import Conditioning, StepConditioning
+from restorerid_core.conditions import common_count
 from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.network.fused import FusedAdapter
-from restorerid_core.plain_conditioning import PlainConditioning
 
 CONFIG = scaled(32, lq_width=32, lq_channels=32)
 BLOCK, ATTENTION, CHANNELS = 3, 2, 64

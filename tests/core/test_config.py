@@ -2,7 +2,7 @@
 import pytest
 from adapter_files import TINY
 
-from restorerid_core.config import (
+from restorerid_core.adapter.config import (
     ATTENTIONS,
     FACE_PROJECTOR,
     LQ_ENCODER,

@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint import conversion, tensors
-from restorerid_core.checkpoint.adapter_file import load_adapter
-from restorerid_core.checkpoint.conversion import convert
-from restorerid_core.config import UNET
+from restorerid_core.adapter.config import UNET
 from restorerid_core.demo.adapter_shapes import adapter_shapes
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.weights import conversion, tensors
+from restorerid_core.weights.adapter_file import load_adapter
+from restorerid_core.weights.conversion import convert
 
 Weights = dict[str, Tensor]
 Usage = namedtuple("Usage", "total used free")
@@ -259,7 +259,7 @@ def test_cli_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[st
 
 PEAK = """
 import sys
-from restorerid_core.checkpoint.conversion import convert
+from restorerid_core.weights.conversion import convert
 def memory(name):
     line = next(line for line in open("/proc/self/status") if line.startswith(name))
     return int(line.split()[1]) * 1024

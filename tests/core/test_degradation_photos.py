@@ -10,7 +10,7 @@ from restorerid_core.degradation.config import PRESETS
 from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.faces.align import align_face, photo_from_image
 from restorerid_core.faces.detect import FaceAnalyzer
-from restorerid_core.photo_files import read_photo
+from restorerid_core.images.files import read_photo
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Size, Tensor
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint.inspection import inspect
 from restorerid_core.commands import demo
 from restorerid_core.demo.faces import (
     CascadeDetector,
@@ -27,12 +26,13 @@ from restorerid_core.demo.networks import (
     untrained_musiq,
 )
 from restorerid_core.demo.picture import degraded, portrait
-from restorerid_core.engine import locate
 from restorerid_core.engine.clip import tokenizer
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.align import photo_from_image
 from restorerid_core.faces.detect import Detection, FaceAnalyzer
-from restorerid_core.id_scale import load_musiq, musiq_scores
+from restorerid_core.quality.musiq import load_musiq, musiq_scores
+from restorerid_core.weights import locate
+from restorerid_core.weights.inspection import inspect
 
 EYES = np.array([[203, 101], [247, 102]])
 """Of the portrait, seen by eye."""

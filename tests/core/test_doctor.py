@@ -6,10 +6,10 @@ import pytest
 from onnx_files import save_network
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.commands import doctor
-from restorerid_core.engine import locate
-from restorerid_core.engine.weights import find_models, missing
+from restorerid_core.weights import locate
+from restorerid_core.weights.glance import PICKLE_MAGIC
+from restorerid_core.weights.needed import find_models, missing
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from restorerid_core import fonts
-from restorerid_core.drawing import draw_outlines, text_coverage
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.grid import labelled_grid
+from restorerid_core.images import fonts
+from restorerid_core.images.drawing import draw_outlines, text_coverage
+from restorerid_core.images.grid import labelled_grid
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 

@@ -12,15 +12,15 @@ from helpers import FUSED_ATTENTION, Golden, relative_error, seeded_state_dict
 from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
-from restorerid_core.conditioning import FaceIdentity, LQCondition
+from restorerid_core.adapter.fused import FusedAdapter
+from restorerid_core.adapter.plain_step import PlainConditioning
+from restorerid_core.adapter.schedule import ReleasedSchedule, alphas_cumprod
+from restorerid_core.conditions import FaceIdentity, LQCondition
 from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.engine.attachment import Attachment
 from restorerid_core.engine.sampling import Conditions, Denoiser, sample_released, sample_with
 from restorerid_core.engine.schedulers import RELEASED, SAMPLERS, SHORT, make_scheduler
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.network.fused import FusedAdapter
-from restorerid_core.plain_conditioning import PlainConditioning
-from restorerid_core.schedule import ReleasedSchedule, alphas_cumprod
 
 CALL, RUN = 1e-5, 1e-3
 Network = tuple[Attachment, FusedAdapter]

@@ -29,7 +29,7 @@ from restorerid_core.evaluation.methods import (
 from restorerid_core.evaluation.report import write_report
 from restorerid_core.evaluation.run import EvaluationRun
 from restorerid_core.evaluation.table import read_csv
-from restorerid_core.photo_files import save
+from restorerid_core.images.files import save
 from restorerid_core.run_folder import DIGESTS, digest_of
 
 
@@ -222,7 +222,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, faces_dir: Path) -> Path:
 
 
 def read(path: Path) -> Tensor:
-    from restorerid_core.photo_files import read_photo
+    from restorerid_core.images.files import read_photo
 
     return read_photo(path)
 

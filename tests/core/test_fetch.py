@@ -25,16 +25,15 @@ from hub_server import Hub
 from safetensors.torch import save
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint import conversion
-from restorerid_core.checkpoint.adapter_file import load_adapter
-from restorerid_core.checkpoint.conversion import SD15_NAME, SLIM_NAME, convert
-from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.commands.fetch import STAGING
-from restorerid_core.engine import locate
-from restorerid_core.engine.hub import HubFile
-from restorerid_core.engine.weights import find_models
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.packs import find_pack
+from restorerid_core.weights import conversion, locate
+from restorerid_core.weights.adapter_file import load_adapter
+from restorerid_core.weights.conversion import SD15_NAME, SLIM_NAME, convert
+from restorerid_core.weights.glance import PICKLE_MAGIC
+from restorerid_core.weights.hub import HubFile
+from restorerid_core.weights.needed import find_models
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 SAFETENSORS = save({"weight": torch.zeros(2)})

@@ -24,11 +24,11 @@ from hub_files import (
 from hub_server import Hub
 from onnx_files import save_network
 
-from restorerid_core.checkpoint.adapter_file import load_adapter
-from restorerid_core.checkpoint.glance import PICKLE_MAGIC
 from restorerid_core.commands.fetch import STAGING
-from restorerid_core.engine import locate
-from restorerid_core.engine.hub import SHA256, token_for
+from restorerid_core.weights import locate
+from restorerid_core.weights.adapter_file import load_adapter
+from restorerid_core.weights.glance import PICKLE_MAGIC
+from restorerid_core.weights.hub import SHA256, token_for
 
 
 def test_a_cut_is_resumed_by_range(hub: Hub, contents: dict, tmp_path: Path, capsys):

@@ -22,12 +22,12 @@ from adapter_files import (
     slim,
 )
 
-from restorerid_core.checkpoint import pickles
-from restorerid_core.checkpoint.adapter_file import load_adapter
-from restorerid_core.checkpoint.inspection import inspect
-from restorerid_core.config import UNET
+from restorerid_core.adapter.config import UNET
 from restorerid_core.demo.adapter_shapes import adapter_shapes
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.weights import pickles
+from restorerid_core.weights.adapter_file import load_adapter
+from restorerid_core.weights.inspection import inspect
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 

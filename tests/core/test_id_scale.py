@@ -6,18 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from restorerid_core import id_scale as module
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.id_scale import (
-    WEIGHTS,
-    adaptive_id_scale,
-    id_scale,
-    load_musiq,
-    musiq_scores,
-    musiq_weights,
-    report,
-)
-from restorerid_core.weight_files import pyiqa_cache
+from restorerid_core.id_scale import adaptive_id_scale, id_scale, report
+from restorerid_core.quality import musiq as module
+from restorerid_core.quality.musiq import load_musiq, musiq_scores, musiq_weights
+from restorerid_core.weights.locate import WEIGHTS
+from restorerid_core.weights.published import pyiqa_cache
 
 pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
 

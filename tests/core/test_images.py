@@ -5,14 +5,7 @@ import pytest
 import torch
 
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.images import (
-    check_image,
-    prepare,
-    resize,
-    to_rgb,
-    unpad,
-    working_size,
-)
+from restorerid_core.images.prepare import check_image, prepare, resize, to_rgb, unpad, working_size
 
 
 def photo(height: int, width: int, channels: int = 3, batch: int = 1) -> torch.Tensor:

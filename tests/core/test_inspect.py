@@ -5,8 +5,8 @@ import pytest
 import torch
 from adapter_files import TINY, Weights, lightning, refusal, saved, slim
 
-from restorerid_core.checkpoint.inspection import inspect
-from restorerid_core.config import UNET
+from restorerid_core.adapter.config import UNET
+from restorerid_core.weights.inspection import inspect
 
 
 def test_inspect_counts_groups_and_zeros(tmp_path: Path, weights: Weights):

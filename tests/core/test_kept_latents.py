@@ -13,15 +13,15 @@ from torch import Tensor
 from training_scenes import BlockVAE, tiny_config
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint.tensors import open_tensors
 from restorerid_core.demo.picture import portrait
 from restorerid_core.engine import small
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.images import resize
-from restorerid_core.photo_files import read_photo, save
+from restorerid_core.images.files import read_photo, save
+from restorerid_core.images.prepare import resize
 from restorerid_core.training.data import AlignedFaces
 from restorerid_core.training.keeping import Keeper, LatentsConfig, alter
 from restorerid_core.training.kept import KeptLatents, KeptStream
+from restorerid_core.weights.tensors import open_tensors
 
 PEOPLE = {"ann": 2, "ben": 1, "cat": 1}
 COPIES = 4
@@ -186,8 +186,8 @@ def test_a_small_network_from_nothing(
     formula = {"format": "restorerid-id-scale", "alpha": 80, "beta": 10}
     (tmp_path / "small" / small.FORMULA_NAME).write_text(json.dumps(formula))
     monkeypatch.setattr(small, "FOLDER", tmp_path / "small")
-    monkeypatch.setattr("restorerid_core.engine.locate.comfy_folders", list)
-    monkeypatch.setattr("restorerid_core.engine.locate.OWN", tmp_path / "none")
+    monkeypatch.setattr("restorerid_core.weights.locate.comfy_folders", list)
+    monkeypatch.setattr("restorerid_core.weights.locate.OWN", tmp_path / "none")
     restored_by_the_small_network(tmp_path, capsys)
 
 

@@ -20,8 +20,8 @@ from restorerid_core.evaluation.methods import (
     sharpen,
     smooth,
 )
-from restorerid_core.evaluation.pixels import psnr
 from restorerid_core.evaluation.realesrgan import load_realesrgan
+from restorerid_core.quality.pixels import psnr
 
 
 def test_methods_of_ones_own():

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.evaluation.likeness import at_place, find_face, landmark_mse, likeness
-from restorerid_core.evaluation.lpips import load_lpips, lpips_weights
 from restorerid_core.evaluation.meter import METRICS, Meter, open_meter
-from restorerid_core.evaluation.pixels import psnr, ssim
 from restorerid_core.faces.align import photo_from_image
 from restorerid_core.faces.detect import FaceAnalyzer
-from restorerid_core.photo_files import read_photo
+from restorerid_core.images.files import read_photo
+from restorerid_core.quality.lpips import load_lpips, lpips_weights
+from restorerid_core.quality.pixels import psnr, ssim
 
 pytest.importorskip("pyiqa")
 pytestmark = pytest.mark.usefixtures("no_network", "one_thread")

@@ -7,10 +7,10 @@ from helpers import FUSED_ATTENTION, relative_error, seeded_state_dict
 from torch import nn
 from torch.nn.attention import sdpa_kernel
 
-from restorerid_core.network.face_projector import FaceProjector
-from restorerid_core.network.id_attention import IDAttention, attend
-from restorerid_core.network.lq_encoder import LQEncoder
-from restorerid_core.network.modulation import SPADE, FIRAdapter
+from restorerid_core.adapter.face_projector import FaceProjector
+from restorerid_core.adapter.id_attention import IDAttention, attend
+from restorerid_core.adapter.lq_encoder import LQEncoder
+from restorerid_core.adapter.modulation import SPADE, FIRAdapter
 
 CALL = 1e-5
 

@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from restorerid_core import photo_files
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.photo_files import read_photo
+from restorerid_core.images import files
+from restorerid_core.images.files import read_photo
 
 ORIENTATION = 0x0112
 RAMP = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) * 34  # 0 to 65246
@@ -48,7 +48,7 @@ def refusal(path: Path) -> str:
 def test_modes_of_png(
     tmp_path: Path, picture: Image.Image, mode: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(photo_files, "STRIP", 7 * 60)  # the last strip is less high
+    monkeypatch.setattr(files, "STRIP", 7 * 60)  # the last strip is less high
     image = picture.convert(mode)
     image.save(tmp_path / "photo.png")
     photo = read_photo(tmp_path / "photo.png")
@@ -223,7 +223,7 @@ def test_a_decompression_bomb(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert re.search(r"too many pixels \(.*2400 pixels", refusal(tmp_path / "photo.png"))
     monkeypatch.undo()
-    monkeypatch.setattr(photo_files, "MAX_PIXELS", 2399)
+    monkeypatch.setattr(files, "MAX_PIXELS", 2399)
     assert "too many pixels (60x40;" in refusal(tmp_path / "photo.png")
 
 
@@ -234,7 +234,7 @@ def test_lack_of_memory_is_not_taken_for_damage(
         raise MemoryError
 
     picture.save(tmp_path / "photo.png")
-    monkeypatch.setattr(photo_files, "_pixels", fail)
+    monkeypatch.setattr(files, "_pixels", fail)
     sentence = refusal(tmp_path / "photo.png")
     assert "memory" in sentence and "damaged" not in sentence
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.photo_files import list_folders, list_photos, passed_over, read_photo
+from restorerid_core.images.files import list_folders, list_photos, passed_over, read_photo
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -22,7 +22,7 @@ from prepared_faces import (
 from restorerid_core.__main__ import main
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.crop import CropFace, extract
-from restorerid_core.photo_files import save
+from restorerid_core.images.files import save
 from restorerid_core.training.data import prepare as preparing
 from restorerid_core.training.data.faces import PreparedFaces
 from restorerid_core.training.data.portraits import Portrait, study_photo
@@ -264,8 +264,8 @@ def test_all_that_is_missing_is_told_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
-    monkeypatch.setattr("restorerid_core.engine.locate.OWN", tmp_path / "none")
-    monkeypatch.setattr("restorerid_core.engine.locate.comfy_folders", list)
+    monkeypatch.setattr("restorerid_core.weights.locate.OWN", tmp_path / "none")
+    monkeypatch.setattr("restorerid_core.weights.locate.comfy_folders", list)
     made_photo(tmp_path / "people/a/1.png", 1)
     assert main(["prepare", str(tmp_path / "people"), "-o", str(tmp_path / "out")]) == 1
     assert "features of CLIP are not kept" in caplog.text

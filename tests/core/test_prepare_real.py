@@ -13,7 +13,7 @@ from restorerid_core.faces.align import photo_from_image
 from restorerid_core.faces.crop import CropFace
 from restorerid_core.faces.detect import FaceAnalyzer
 from restorerid_core.faces.landmarks import TEMPLATE
-from restorerid_core.photo_files import list_folders, list_photos
+from restorerid_core.images.files import list_folders, list_photos
 from restorerid_core.training.data import PreparedFaces, ReferencePairs
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from made_faces import made_face
 from torch import Tensor
 
-from restorerid_core.conditioning import FaceIdentity
+from restorerid_core.conditions import FaceIdentity
 from restorerid_core.faces.identity import build_identity, stack_identities
 from restorerid_core.faces.person import Person
 from restorerid_core.faces.reference import (

@@ -19,10 +19,10 @@ from restorerid_core.__main__ import main
 from restorerid_core.commands.options import restore_options
 from restorerid_core.commands.restore import add_restore
 from restorerid_core.engine.settings import FULL
-from restorerid_core.engine.weights import find_models
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.photo_files import read_photo
+from restorerid_core.images.files import read_photo
 from restorerid_core.run_folder import DIGESTS
+from restorerid_core.weights.needed import find_models
 
 PEOPLE = ("1", "2", "4", "6", "8", "11")
 

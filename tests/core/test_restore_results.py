@@ -18,15 +18,14 @@ from restorerid_core.commands.options import restore_options
 from restorerid_core.commands.restore import add_restore, printable
 from restorerid_core.engine.basis import restoration_basis
 from restorerid_core.engine.folder import restore_all
-from restorerid_core.engine.locate import Models
 from restorerid_core.engine.photos import FaceResult, PhotoResult
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.packs import FacePack
-from restorerid_core.id_scale import WEIGHTS
-from restorerid_core.id_scale_preset import FORMAT
-from restorerid_core.photo_files import read_basis, read_photo, save
+from restorerid_core.id_scale import FORMAT
+from restorerid_core.images.files import read_basis, read_photo, save
 from restorerid_core.photo_jobs import Job, photo_basis, plan, to_do
 from restorerid_core.run_folder import DIGESTS, Digests, claim, difference
+from restorerid_core.weights.locate import WEIGHTS, Models
 
 
 class Darker:

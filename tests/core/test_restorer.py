@@ -12,9 +12,8 @@ from helpers import Golden, relative_error
 from tiny_models import tiny_models
 from torch import Tensor, nn
 
-from restorerid_core.conditioning import FaceIdentity
+from restorerid_core.conditions import FaceIdentity
 from restorerid_core.engine.clip import encode_prompts
-from restorerid_core.engine.locate import ADAPTER, BASE, find_file
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
 from restorerid_core.engine.photos import PhotoRestorer
@@ -22,6 +21,7 @@ from restorerid_core.engine.restorer import Restorer
 from restorerid_core.engine.settings import NEGATIVE, PROMPT, Settings
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.paste import PasteSettings
+from restorerid_core.weights.locate import ADAPTER, BASE, find_file
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(steps=2, size=64, color_fix="none", seed=3)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from helpers import relative_error
 
+from restorerid_core.adapter.schedule import ReleasedSchedule, ancestral_step
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.schedule import ReleasedSchedule, ancestral_step
 
 TAGS = [
     ("tiny", "tiny.ddim50", 50),

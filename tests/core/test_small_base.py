@@ -16,8 +16,8 @@ from restorerid_core.engine.sd15_shapes import unet_shapes, vae_shapes
 from restorerid_core.engine.sizes import unet_config, vae_config
 from restorerid_core.engine.small import FOLDER, SIDE
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.evaluation.pixels import psnr
-from restorerid_core.images import resize
+from restorerid_core.images.prepare import resize
+from restorerid_core.quality.pixels import psnr
 from restorerid_core.training.config_file import build_config, plain
 from restorerid_core.training.run_config import RunConfig
 from restorerid_core.training.small_base import (

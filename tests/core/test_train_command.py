@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from training_scenes import CLIP_DIM, CLIP_LENGTH, Photos
 
 from restorerid_core.__main__ import main
-from restorerid_core.checkpoint.adapter_file import load_adapter
-from restorerid_core.photo_files import save
+from restorerid_core.images.files import save
 from restorerid_core.run_folder import claim
+from restorerid_core.weights.adapter_file import load_adapter
 
 pytest.importorskip("restorerid_core.training.data", reason="the data's part is not there")
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")

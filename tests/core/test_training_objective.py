@@ -8,8 +8,7 @@ from engine_networks import build_unet
 from helpers import Golden, relative_error
 from training_scenes import golden_objective, golden_weights, made_batch
 
-from restorerid_core.checkpoint.layout import FIR, ID_ATTENTION, SPADE, group_of
-from restorerid_core.plain_conditioning import PlainConditioning
+from restorerid_core.adapter.plain_step import PlainConditioning
 from restorerid_core.training.config import Stage
 from restorerid_core.training.initial import Weights, initialise_fir
 from restorerid_core.training.objective import (
@@ -19,6 +18,7 @@ from restorerid_core.training.objective import (
     add_noise,
     remove_noise,
 )
+from restorerid_core.weights.layout import FIR, ID_ATTENTION, SPADE, group_of
 
 CALL, GRADIENT = 1e-5, 2e-5
 """The released gradients are themselves up to 1.02e-5 away from ours in float64."""

@@ -15,7 +15,7 @@ from restorerid_core.engine import vae
 from restorerid_core.engine.original_names import OriginalNames
 from restorerid_core.engine.sd15_shapes import unet_shapes
 from restorerid_core.engine.sizes import unet_config
-from restorerid_core.evaluation.pixels import psnr
+from restorerid_core.quality.pixels import psnr
 from restorerid_core.training.averages import averaged
 from restorerid_core.training.config import AdapterSizes
 from restorerid_core.training.initial import starting_weights

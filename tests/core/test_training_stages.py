@@ -9,17 +9,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 from training_scenes import CLIP_DIM, CLIP_LENGTH, Photos, tiny_config
 
-from restorerid_core.checkpoint.layout import FIR, ID_ATTENTION, SPADE, group_of
-from restorerid_core.conditioning import FaceIdentity
+from restorerid_core.conditions import FaceIdentity
 from restorerid_core.demo.networks import small_models
 from restorerid_core.engine.models import load_sd15
 from restorerid_core.engine.networks import Networks
 from restorerid_core.engine.restorer import Restorer
 from restorerid_core.engine.settings import Settings
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.photo_files import read_photo
+from restorerid_core.images.files import read_photo
 from restorerid_core.training.config import AdapterSizes, Stage, TrainingConfig
 from restorerid_core.training.stages import train_stage
+from restorerid_core.weights.layout import FIR, ID_ATTENTION, SPADE, group_of
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 SIZES = AdapterSizes(

@@ -10,15 +10,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 from training_scenes import CLIP_DIM, CONFIG, WIDTH, golden_weights, tiny_config
 
-from restorerid_core.checkpoint.adapter_file import load_adapter
-from restorerid_core.checkpoint.ip_adapter import load_ip_adapter
-from restorerid_core.checkpoint.layout import FIR, ID_ATTENTION, LORA, SPADE, group_of
-from restorerid_core.config import FACE_PROJECTOR
+from restorerid_core.adapter.config import FACE_PROJECTOR
 from restorerid_core.engine.networks import Networks
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.training.config import AdapterSizes
 from restorerid_core.training.initial import Weights, starting_weights
 from restorerid_core.training.product import write_adapter
+from restorerid_core.weights.adapter_file import load_adapter
+from restorerid_core.weights.ip_adapter import load_ip_adapter
+from restorerid_core.weights.layout import FIR, ID_ATTENTION, LORA, SPADE, group_of
 
 SIZES = AdapterSizes(lq_width=WIDTH, lq_channels=WIDTH, clip_dim=CLIP_DIM, projector_depth=1)
 

@@ -28,7 +28,7 @@ def patching(extension: ModuleType) -> ModuleType:
     """The extension's `nodes.patch`, with the modules that the tests reach beside it."""
     for name in ("apply", "schedule", "model", "lq_encode"):
         importlib.import_module(f"{extension.__name__}.nodes.{name}")
-    importlib.import_module(f"{extension.__name__}.restorerid_core.network.face_projector")
+    importlib.import_module(f"{extension.__name__}.restorerid_core.adapter.face_projector")
     return importlib.import_module(f"{extension.__name__}.nodes.patch")
 
 

@@ -28,7 +28,7 @@ def conditions(context: Tensor, **entries: Any) -> list[list[Any]]:
 
 def face_of(extension: ModuleType, cond: Tensor, uncond: Tensor) -> Any:
     """A FaceIdentity from golden contexts: the ID tokens follow 77 text tokens."""
-    return extension.restorerid_core.conditioning.FaceIdentity(
+    return extension.restorerid_core.conditions.FaceIdentity(
         cond[:, 77:], uncond[:, 77:], torch.zeros(len(cond), 512)
     )
 
@@ -41,7 +41,7 @@ class Scene:
         self.extension = extension
         shape = (images, 4, height, width)
         self.noise = Golden.input(f"{name}.noise", *shape)
-        self.lq = extension.restorerid_core.conditioning.LQCondition(
+        self.lq = extension.restorerid_core.conditions.LQCondition(
             Golden.input(f"{name}.lq", *shape)
         )
         self.text = Golden.input(f"{name}.text", 2, 77, 768)
@@ -49,7 +49,7 @@ class Scene:
 
     @property
     def face(self) -> Any:
-        return self.extension.restorerid_core.conditioning.FaceIdentity(
+        return self.extension.restorerid_core.conditions.FaceIdentity(
             self.tokens[1:], self.tokens[:1], torch.zeros(len(self.tokens) - 1, 512)
         )
 

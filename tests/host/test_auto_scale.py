@@ -18,7 +18,7 @@ def auto_scale(extension):
 def models_dir(tmp_path_factory, extension):
     """A models folder that holds random MUSIQ weights."""
     musiq = pytest.importorskip("pyiqa.archs.musiq_arch")
-    core = importlib.import_module(".restorerid_core.id_scale", extension.__name__)
+    core = importlib.import_module(".restorerid_core.quality.musiq", extension.__name__)
     models = tmp_path_factory.mktemp("models")
     (models / "musiq").mkdir()
     with torch.random.fork_rng():
@@ -81,10 +81,11 @@ def test_grey_and_rgba(node, channels):
 
 
 def test_a_large_photo_is_scored_at_working_size(node, auto_scale, monkeypatch):
-    small = auto_scale.id_scale.scored_size(photos().movedim(-1, 1))
+    small = auto_scale.scored_size(photos().movedim(-1, 1))
     assert small.shape[2:] == (64, 80)
-    monkeypatch.setattr(auto_scale.id_scale, "SCORED_SIDE", 48)
-    small = auto_scale.id_scale.scored_size(photos().movedim(-1, 1))
+    musiq = importlib.import_module(auto_scale.scored_size.__module__)
+    monkeypatch.setattr(musiq, "SCORED_SIDE", 48)
+    small = auto_scale.scored_size(photos().movedim(-1, 1))
     assert small.shape[2:] == (48, 60)
     scored = run(node, photos(), high=10.0)[0]
     assert scored == run(node, small.movedim(1, -1), high=10.0)[0]

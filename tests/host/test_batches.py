@@ -82,7 +82,7 @@ def test_batch_of_photos_with_own_identity_and_scale_equals_single_runs(
     scales = (0.2, 0.9, 1.4)
     noise = Golden.input("photo_noise", 3 * seeds, 4, 16, 16)
     batch = photos.sample(photos.patch(model, restorer, scale=scales), noise)
-    core = extension.restorerid_core.conditioning
+    core = extension.restorerid_core.conditions
     for row in range(len(noise)):
         one = row % 3
         face = core.FaceIdentity(
@@ -108,7 +108,7 @@ def test_tokens_of_several_references_side_by_side(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene
 ) -> None:
     tokens = scene.tokens[1:]
-    face = extension.restorerid_core.conditioning.FaceIdentity
+    face = extension.restorerid_core.conditions.FaceIdentity
     twice = face(tokens.repeat(1, 2, 1), scene.tokens[:1].repeat(1, 2, 1), torch.zeros(1, 512))
     # Attention over repeated tokens is attention over the tokens.
     assert close(

@@ -23,7 +23,7 @@ def run(node: Any, image, source, method="wavelet", lq=None) -> torch.Tensor:
 def condition(extension, size: tuple[int, int]):
     """As of the LQ spatial encoder for a photo of this size."""
     latent = torch.zeros(1, 4, -(-size[0] // 8), -(-size[1] // 8))
-    return extension.restorerid_core.conditioning.LQCondition(latent, size)
+    return extension.restorerid_core.conditions.LQCondition(latent, size)
 
 
 def test_schema(node):

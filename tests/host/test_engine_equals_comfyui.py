@@ -10,8 +10,8 @@ from engine_networks import attached, golden_conditions
 from helpers import Golden, relative_error
 from sampling import conditions, face_of, golden_noise, sample_with
 
+from restorerid_core.adapter.schedule import ReleasedSchedule
 from restorerid_core.engine.sampling import Denoiser, sample_released
-from restorerid_core.schedule import ReleasedSchedule
 
 TAG, STEPS = "tiny.ddim20_cfg7_5", 5
 SHAPE = torch.Size((1, 4, 16, 24))
@@ -36,7 +36,7 @@ def test_same_latent(
     )  # fmt: skip
 
     patch = extension.nodes.patch
-    lq = extension.restorerid_core.conditioning.LQCondition(c.lq.latent)
+    lq = extension.restorerid_core.conditions.LQCondition(c.lq.latent)
     cond, uncond = (g.input(f"{TAG}.{half}_context", 1, 81, 768) for half in ("cond", "uncond"))
     face = face_of(extension, cond, uncond)
     patched = patch.patch_model(model, restorer, patch.RestorerIDPatch(lq, face, (0.8,)))

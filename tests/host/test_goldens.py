@@ -57,7 +57,7 @@ def test_one_call_equals_the_released_network(
     g = golden(file)
     cond, uncond = contexts(g, tag)
     patch = extension.nodes.patch
-    lq = extension.restorerid_core.conditioning.LQCondition(
+    lq = extension.restorerid_core.conditions.LQCondition(
         g.input(f"{tag}.lq_latent", 1, 4, height, width)
     )
     face = face_of(extension, cond, uncond)
@@ -101,7 +101,7 @@ def test_without_a_face_it_is_the_base_model(
     g = golden("base_and_training")
     cond, uncond = contexts(g, tag, tokens=77)
     patch = extension.nodes.patch
-    lq = extension.restorerid_core.conditioning.LQCondition(
+    lq = extension.restorerid_core.conditions.LQCondition(
         g.input(f"{tag}.lq_latent", 1, 4, size, size)
     )
     patched = patch.patch_model(model, restorer, patch.RestorerIDPatch(lq, None, (1.0,)))
@@ -132,7 +132,7 @@ def test_a_run_equals_the_released_sampler(
     cond, uncond = contexts(g, tag)
     shape = torch.Size((1, 4, height, width))
     patch = extension.nodes.patch
-    lq = extension.restorerid_core.conditioning.LQCondition(g.input(f"{tag}.lq_latent", *shape))
+    lq = extension.restorerid_core.conditions.LQCondition(g.input(f"{tag}.lq_latent", *shape))
     face = face_of(extension, cond, uncond)
     patched = patch.patch_model(model, restorer, patch.RestorerIDPatch(lq, face, (scale,)))
     from_node = extension.nodes.schedule.RestorerIDSchedule.execute(steps)

@@ -171,7 +171,7 @@ def test_a_file_that_is_replaced_is_loaded_anew(
 def test_weights_keep_the_dtype_of_the_file(loaded: Any, adapter: dict[str, Tensor]):
     found = loaded.adapter.model.state_dict()
     assert {t.dtype for t in found.values()} == {torch.float16}
-    from restorerid_core.network.fusing import fuse
+    from restorerid_core.adapter.fuse import fuse
 
     own, _ = fuse(adapter, TINY)
     assert found.keys() == own.keys()
@@ -182,7 +182,7 @@ def test_weights_keep_the_dtype_of_the_file(loaded: Any, adapter: dict[str, Tens
 
 
 def test_networks_compute_in_the_dtype_of_their_input(loaded: Any, adapter: dict[str, Tensor]):
-    from restorerid_core.network.lq_encoder import LQEncoder
+    from restorerid_core.adapter.lq_encoder import LQEncoder
 
     plain = LQEncoder(4, TINY.lq_width, TINY.lq_channels)
     prefix = "structcond_stage_model."
@@ -278,7 +278,7 @@ def test_comfyui_finds_nothing_missing_in_the_sd15_file(
 ):
     import comfy.sd
 
-    convert = import_module(f"{extension.__name__}.restorerid_core.checkpoint.conversion").convert
+    convert = import_module(f"{extension.__name__}.restorerid_core.weights.conversion").convert
     shapes = sd15_shapes()
     weights = {key: torch.zeros(s, dtype=torch.float16) for key, s in shapes.items()}
     torch.save(lightning({**full_weights(), **weights}), tmp_path / "full.ckpt")

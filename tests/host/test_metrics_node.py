@@ -10,7 +10,7 @@ from metric_weights import lpips_files, musiq_file
 from models import load_image
 from torch import Tensor
 
-from restorerid_core.images import resize
+from restorerid_core.images.prepare import resize
 
 pytest.importorskip("pyiqa")
 pytestmark = pytest.mark.usefixtures("no_network", "one_thread")

@@ -9,7 +9,7 @@ import torch
 from photo_scenes import PhotoNodes, Photos, blocked, numbers
 from torch import Tensor
 
-from restorerid_core.images import to_rgb
+from restorerid_core.images.prepare import to_rgb
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

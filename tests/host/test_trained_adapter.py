@@ -22,7 +22,7 @@ def test_comfyui_samples_with_it(
     cond, uncond = (
         g.input(f"tiny.ddim20_cfg7_5.{half}_context", 1, 81, 768) for half in ("cond", "uncond")
     )
-    lq = extension.restorerid_core.conditioning.LQCondition(c.lq.latent)
+    lq = extension.restorerid_core.conditions.LQCondition(c.lq.latent)
     patch, latents = extension.nodes.patch, []
     for adapter in (extension.nodes.model.load_model(str(path)), restorer):
         inputs = patch.RestorerIDPatch(lq, face_of(extension, cond, uncond), (0.8,))

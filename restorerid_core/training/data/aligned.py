@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ...errors import RestorerIDError
-from ...images import check_image, resize
-from ...photo_files import list_folders, list_photos, read_photo
+from ...images.files import list_folders, list_photos, read_photo
+from ...images.prepare import check_image, resize
 from .faces import PreparedFace
 
 

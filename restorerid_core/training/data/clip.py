@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...engine.clip import clip_hidden, load_clip_vision, unconditional_hidden
 from ...engine.devices import open_device
-from ...engine.locate import CLIP_VISION, find_file
+from ...weights.locate import CLIP_VISION, find_file
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from ...faces.choose import choose_face
 from ...faces.crop import CropFace, extract
 from ...faces.detect import FaceAnalyzer
 from ...faces.reference import ReferenceFace, reference_face
-from ...images import check_image, resize
-from ...photo_files import read_photo
+from ...images.files import read_photo
+from ...images.prepare import check_image, resize
 from .cleaning import Drop
 
 

@@ -14,7 +14,7 @@ from ...atomic_files import read_json, replacing, write_json
 from ...errors import RestorerIDError, explain
 from ...faces.detect import FaceAnalyzer
 from ...faces.limits import Limits
-from ...photo_files import save
+from ...images.files import save
 from ...run_folder import claimed, sha256_of
 from .cleaning import FAILED, Drop, clean, cosines
 from .clip import ClipFeatures

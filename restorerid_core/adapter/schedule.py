@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import RestorerIDError
+from ..errors import RestorerIDError
 
 TRAIN_STEPS = 1000
 

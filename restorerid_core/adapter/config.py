@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from .errors import RestorerIDError
-from .ranges import MAX_SIZE
+from ..errors import RestorerIDError
+from ..ranges import MAX_SIZE
 
 UNET = "model.diffusion_model."
 LQ_ENCODER = "structcond_stage_model."

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import torch
 
-from ..config import (
+from ..adapter.adapter import Adapter
+from ..adapter.config import (
     ATTENTIONS,
     ATTN_BLOCK,
     FACE_PROJECTOR,
@@ -13,8 +14,7 @@ from ..config import (
     UNET,
     ModelConfig,
 )
-from ..network.adapter import Adapter
-from ..network.face_projector import FaceProjector
+from ..adapter.face_projector import FaceProjector
 
 Shapes = Mapping[str, torch.Size]
 

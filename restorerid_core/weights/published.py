@@ -8,12 +8,10 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import RestorerIDError, out_of_memory
+from ..errors import RestorerIDError, out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-FETCH = "`python -m restorerid_core fetch`"
 
 
 def pyiqa_cache() -> Path:

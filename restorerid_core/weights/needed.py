@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic_files import replacing
-from ..errors import RestorerIDError
+from ..errors import FETCH, RestorerIDError
 from ..faces.packs import search_pack
 from ..run_folder import sha256_of
-from ..weight_files import FETCH
 from .hub import HubFile, Offer, download
 from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models, faults, find_file, folders
 
 if TYPE_CHECKING:
-    from ..checkpoint.conversion import Progress
+    from .conversion import Progress
 
 FULL_NAME = "RestorerIDFull.ckpt"
 FULL = HubFile(
@@ -146,7 +145,7 @@ def split(task: Task, source: Path, staging: Path, keep: bool, progress: Progres
     Raises:
         RestorerIDError, OSError: as `convert`.
     """
-    from ..checkpoint.conversion import convert
+    from .conversion import convert
 
     folder = staging / "converted"
     shutil.rmtree(folder, ignore_errors=True)

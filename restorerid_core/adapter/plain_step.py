@@ -4,10 +4,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .conditioning import check_size
+from .adapter import Adapter
 from .config import RESBLOCKS
-from .network.adapter import Adapter
-from .network.id_attention import attend
+from .id_attention import attend
+from .step import check_size
 
 
 class PlainConditioning:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..errors import RestorerIDError
 from .drawing import blend, text_coverage
-from .errors import RestorerIDError
-from .images import resize
+from .prepare import resize
 
 DARK, GREY = (30, 30, 30), (110, 110, 110)
 ONE_ROW = 6

@@ -3,7 +3,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from ..config import ATTENTIONS, ATTN_BLOCK, RESBLOCKS, UNET, ModelConfig
+from .config import ATTENTIONS, ATTN_BLOCK, RESBLOCKS, UNET, ModelConfig
 from .id_attention import IDAttention
 from .lq_encoder import LQEncoder
 from .modulation import SPADE, FIRAdapter

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoint.glance import fault_at_a_glance
 from ..faces.packs import FacePack
-from ..id_scale import WEIGHTS
-from ..weight_files import pyiqa_cache
 from .extra_paths import extra_folders
+from .glance import fault_at_a_glance
+from .published import pyiqa_cache
 
 ADAPTER = ("restorerid", ("restorerid.safetensors", "RestorerIDFull.ckpt"))
 BASE = ("checkpoints", (
@@ -18,6 +17,8 @@ BASE = ("checkpoints", (
     "v1-5-pruned-emaonly-fp16.safetensors", "v1-5-pruned.ckpt", "v1-5-pruned-emaonly.ckpt",
 ))  # fmt: skip
 CLIP_VISION = ("clip_vision", ("CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",))
+WEIGHTS = "musiq_koniq_ckpt-e95806b9.pth"
+"""MUSIQ's, trained on KonIQ-10k."""
 MUSIQ = ("musiq", (WEIGHTS,))
 OWN = Path.home() / ".restorerid" / "models"
 """Where weights go on a machine without ComfyUI."""

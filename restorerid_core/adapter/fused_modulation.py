@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import ModelConfig
+from .config import ModelConfig
 from .modulation import Modulation
 from .operations import Operations
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..config import LEVELS, RESBLOCKS, ModelConfig
+from .config import LEVELS, RESBLOCKS, ModelConfig
 from .fused_fir import FusedFIR
 from .fused_modulation import FusedModulation
 from .lq_encoder import LQEncoder

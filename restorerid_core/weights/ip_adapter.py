@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..config import ATTENTIONS, ATTN_BLOCK, FACE_PROJECTOR, UNET, ModelConfig
+from ..adapter.config import ATTENTIONS, ATTN_BLOCK, FACE_PROJECTOR, UNET, ModelConfig
 from ..errors import RestorerIDError
 from .layout import ID_ATTENTION, LORA, expected_shapes, group_of
 from .tensors import cast, open_tensors

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..config import FACE_PROJECTOR, ModelConfig
+from ..adapter.config import FACE_PROJECTOR, ModelConfig
 from ..errors import RestorerIDError
 from .layout import (
     ADAPTER_GROUPS,

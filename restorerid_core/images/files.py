@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .atomic_files import replacing
-from .errors import RestorerIDError, out_of_memory
-from .run_folder import Basis
+from ..atomic_files import replacing
+from ..errors import RestorerIDError, out_of_memory
+from ..run_folder import Basis
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..weight_files import find_weights, needs_pyiqa, read_weights, usable_weights
+from ..weights.published import find_weights, needs_pyiqa, read_weights, usable_weights
 
 CHANNELS = (64, 192, 384, 256, 256)
 RELUS = (1, 4, 7, 9, 11)

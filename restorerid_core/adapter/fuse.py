@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..config import ATTENTIONS, ATTN_BLOCK, LQ_ENCODER, RESBLOCKS, UNET, ModelConfig
+from .config import ATTENTIONS, ATTN_BLOCK, LQ_ENCODER, RESBLOCKS, UNET, ModelConfig
 from .fused import Constants, full_blocks
 
 Weights = dict[str, Tensor]

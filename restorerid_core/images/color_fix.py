@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .errors import RestorerIDError
-from .images import resize
+from ..errors import RestorerIDError
+from .prepare import resize
 
 LEVELS = 5
 VARIANCE_EPSILON = 1e-5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..config import RESBLOCKS, UNET, ModelConfig
+from ..adapter.config import RESBLOCKS, UNET, ModelConfig
 from ..errors import RestorerIDError
 from .adapter_file import check, check_values
 from .layout import GROUPS, group_of, identify, missing_groups

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import ModelConfig
+from .config import ModelConfig
 from .fused_modulation import FusedModulation
 from .operations import Operations
 

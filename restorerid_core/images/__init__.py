@@ -1,0 +1,1 @@
+"""Pictures: sizes, files, colour, and drawings on them."""

@@ -1,1 +1,0 @@
-"""The adapter's networks, with the authors' parameter names."""

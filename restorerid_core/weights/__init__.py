@@ -1,0 +1,1 @@
+"""Weight files: where they lie, what they hold, and how they are fetched and converted."""
