@@ -85,15 +85,15 @@ class ComfyUI:
         base = settings.get_model({})
         self.unet: Any = randomised(base.diffusion_model).to(device)
         extension = import_extension().__name__
-        blocks, attention, names = (
-            importlib.import_module(f"{extension}.nodes.patch.{module}")
-            for module in ("blocks", "attention", "names")
+        running, attention = (
+            importlib.import_module(f"{extension}.nodes.host.patch.{module}")
+            for module in ("step", "attention")
         )
         patched = comfy.model_patcher.ModelPatcher(base, device, device)
-        patched.set_model_patch((ResBlock, blocks.resblock_handler), names.RESBLOCK_PATCH)
+        patched.set_model_patch((ResBlock, running.resblock_handler), running.RESBLOCK_PATCH)
         attention.patch_attention(patched)
         self._options: dict[str, Any] = patched.model_options["transformer_options"]
-        self._key = names.KEY
+        self._key = running.KEY
         self._blocks = {self.unet.get_submodule(b.name): i for i, b in enumerate(RESBLOCKS)}
 
     def bare(self, x: Tensor, timestep: Tensor, text: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ HEAVY = ("insightface", "onnxruntime", "pyiqa", "diffusers", "transformers", "ac
 def load(path: Path) -> None:
     """From the file to networks under ComfyUI's memory manager; prints the seconds."""
     import_comfy()
-    model = importlib.import_module(f"{import_extension().__name__}.nodes.model")
+    model = importlib.import_module(f"{import_extension().__name__}.nodes.host.model")
     start = time.perf_counter()
     model.load_model(str(path))
     print(time.perf_counter() - start)

@@ -25,11 +25,11 @@ def inference_mode() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def patching(extension: ModuleType) -> ModuleType:
-    """The extension's `nodes.patch`, with the modules that the tests reach beside it."""
-    for name in ("apply", "schedule", "model", "lq_encode"):
+    """The extension's `nodes.host.patch`, with the modules that the tests reach beside it."""
+    for name in ("portrait.apply", "portrait.schedule", "host.model", "portrait.lq_encode"):
         importlib.import_module(f"{extension.__name__}.nodes.{name}")
     importlib.import_module(f"{extension.__name__}.restorerid_core.adapter.face_projector")
-    return importlib.import_module(f"{extension.__name__}.nodes.patch")
+    return importlib.import_module(f"{extension.__name__}.nodes.host.patch")
 
 
 @pytest.fixture
@@ -87,7 +87,8 @@ def clip_vision(comfy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> A
 
 @pytest.fixture(scope="module")
 def face_embed(extension: ModuleType) -> Any:
-    return importlib.import_module(f"{extension.__name__}.nodes.face_embed").RestorerIDFaceEmbed
+    name = f"{extension.__name__}.nodes.portrait.face_embed"
+    return importlib.import_module(name).RestorerIDFaceEmbed
 
 
 @pytest.fixture
@@ -149,12 +150,13 @@ def nodes(
 
 @pytest.fixture
 def reference(extension: ModuleType) -> Any:
-    return importlib.import_module(f"{extension.__name__}.nodes.reference").RestorerIDReference
+    name = f"{extension.__name__}.nodes.photograph.reference"
+    return importlib.import_module(name).RestorerIDReference
 
 
 @pytest.fixture
 def reference_folder(extension: ModuleType) -> Any:
-    module = importlib.import_module(f"{extension.__name__}.nodes.reference_folder")
+    module = importlib.import_module(f"{extension.__name__}.nodes.photograph.reference_folder")
     return module.RestorerIDReferenceFolder
 
 

@@ -70,7 +70,7 @@ def build_restorer(extension: ModuleType, folder: Path, width: int = 32,
     """
     path = folder / f"adapter_{width}.safetensors"
     save_file({k: (gain * v).to(dtype) for k, v in adapter_weights(width).items()}, path)
-    return extension.nodes.model.load_model(str(path))
+    return extension.nodes.host.model.load_model(str(path))
 
 
 def load_image(path: Path) -> Tensor:

@@ -43,9 +43,9 @@ class PhotoNodes:
             return getattr(import_module(f"{extension.__name__}.nodes.{module}"), name)
 
         self.person = import_module(f"{extension.__name__}.restorerid_core.faces.person").Person
-        self.crop = node("face_crop", "RestorerIDFaceCrop")
-        self.match = node("match_faces", "RestorerIDMatchFaces")
-        self.paste = node("face_paste", "RestorerIDFacePaste")
+        self.crop = node("photograph.face_crop", "RestorerIDFaceCrop")
+        self.match = node("photograph.match_faces", "RestorerIDMatchFaces")
+        self.paste = node("photograph.face_paste", "RestorerIDFacePaste")
         self.all = (self.crop, self.match, self.paste)
         self.crop_inputs = {
             "order": "left to right", "faces": "all", "max_faces": 0, "min_size": 0, "size": 512,

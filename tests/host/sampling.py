@@ -56,7 +56,7 @@ class Scene:
     def patch(self, model: Any, restorer: Any, **changes: Any) -> Any:
         """`model` through Apply; by default with face, λ = 0.8."""
         settings = {"lq": self.lq, "face": self.face, "scale": (0.8,), **changes}
-        module = self.extension.nodes.patch
+        module = self.extension.nodes.host.patch
         return module.patch_model(model, restorer, module.RestorerIDPatch(**settings))
 
     def sample(self, model: Any, noise: Tensor | None = None, cfg: float = 3.0, steps: int = 2,

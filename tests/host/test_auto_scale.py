@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
 
 @pytest.fixture(scope="module")
 def auto_scale(extension):
-    return importlib.import_module(".nodes.auto_scale", extension.__name__)
+    return importlib.import_module(".nodes.portrait.auto_scale", extension.__name__)
 
 
 @pytest.fixture(scope="session")

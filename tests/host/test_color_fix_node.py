@@ -8,7 +8,8 @@ import torch
 
 @pytest.fixture(scope="module")
 def node(extension):
-    return importlib.import_module(".nodes.color_fix", extension.__name__).RestorerIDColorFix
+    module = importlib.import_module(".nodes.portrait.color_fix", extension.__name__)
+    return module.RestorerIDColorFix
 
 
 def photo(batch: int, height: int, width: int, channels: int, seed: int = 0) -> torch.Tensor:

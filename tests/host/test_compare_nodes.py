@@ -18,18 +18,18 @@ def load(extension: ModuleType, file: str, node: str) -> Any:
 
 @pytest.fixture(scope="module")
 def sweep(extension: ModuleType) -> Any:
-    return load(extension, "scale_sweep", "RestorerIDScaleSweep")
+    return load(extension, "compare.scale_sweep", "RestorerIDScaleSweep")
 
 
 @pytest.fixture(scope="module")
 def grid(extension: ModuleType) -> Any:
-    return load(extension, "grid", "RestorerIDGrid")
+    return load(extension, "compare.grid", "RestorerIDGrid")
 
 
 @pytest.fixture
 def similarity(extension: ModuleType, faces_dir: Path, model_folder: Any) -> Any:
     model_folder(faces_dir)
-    return load(extension, "face_similarity", "RestorerIDFaceSimilarity")
+    return load(extension, "compare.face_similarity", "RestorerIDFaceSimilarity")
 
 
 @pytest.fixture(scope="module")

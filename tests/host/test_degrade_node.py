@@ -7,7 +7,7 @@ import torch
 
 @pytest.fixture(scope="module")
 def node(extension):
-    return importlib.import_module(".nodes.degrade", extension.__name__).RestorerIDDegrade
+    return importlib.import_module(".nodes.compare.degrade", extension.__name__).RestorerIDDegrade
 
 
 def photos(batch: int, channels: int = 3) -> torch.Tensor:

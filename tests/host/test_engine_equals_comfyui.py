@@ -35,12 +35,12 @@ def test_same_latent(
         lambda x: g.input(f"{TAG}.noise.{next(numbers)}", *x.shape),
     )  # fmt: skip
 
-    patch = extension.nodes.patch
+    patch = extension.nodes.host.patch
     lq = extension.restorerid_core.conditions.LQCondition(c.lq.latent)
     cond, uncond = (g.input(f"{TAG}.{half}_context", 1, 81, 768) for half in ("cond", "uncond"))
     face = face_of(extension, cond, uncond)
     patched = patch.patch_model(model, restorer, patch.RestorerIDPatch(lq, face, (0.8,)))
-    sampler, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(STEPS).args
+    sampler, sigmas = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(STEPS).args
     sampler.extra_options["noise_sampler"] = golden_noise(g, TAG, SHAPE)
     host = sample_with(
         patched, noise, sampler, sigmas, conditions(c.text), conditions(c.negative), guidance

@@ -37,7 +37,7 @@ def test_clip_gets_the_bgr_crop_exactly(
         out = transformers_clip(**values, output_hidden_states=True)
         hidden[order] = out.hidden_states[-2].detach()
     with torch.no_grad():
-        features = import_module(f"{extension.__name__}.nodes.face_features")
+        features = import_module(f"{extension.__name__}.nodes.host.face_features")
         ours = features.clip_hidden(clip_vision, aligned.flip(-1), comfy.utils.ProgressBar(2))
     assert ours.shape == (2, 257, 1280)
     assert relative_error(ours, hidden["bgr"]) < 1e-5

@@ -56,7 +56,7 @@ def test_one_call_equals_the_released_network(
     file, model, restorer = networks(tag)
     g = golden(file)
     cond, uncond = contexts(g, tag)
-    patch = extension.nodes.patch
+    patch = extension.nodes.host.patch
     lq = extension.restorerid_core.conditions.LQCondition(
         g.input(f"{tag}.lq_latent", 1, 4, height, width)
     )
@@ -100,7 +100,7 @@ def test_without_a_face_it_is_the_base_model(
     _, model, restorer = networks(tag)
     g = golden("base_and_training")
     cond, uncond = contexts(g, tag, tokens=77)
-    patch = extension.nodes.patch
+    patch = extension.nodes.host.patch
     lq = extension.restorerid_core.conditions.LQCondition(
         g.input(f"{tag}.lq_latent", 1, 4, size, size)
     )
@@ -131,11 +131,11 @@ def test_a_run_equals_the_released_sampler(
     g = golden(file)
     cond, uncond = contexts(g, tag)
     shape = torch.Size((1, 4, height, width))
-    patch = extension.nodes.patch
+    patch = extension.nodes.host.patch
     lq = extension.restorerid_core.conditions.LQCondition(g.input(f"{tag}.lq_latent", *shape))
     face = face_of(extension, cond, uncond)
     patched = patch.patch_model(model, restorer, patch.RestorerIDPatch(lq, face, (scale,)))
-    from_node = extension.nodes.schedule.RestorerIDSchedule.execute(steps)
+    from_node = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(steps)
     sampler, sigmas = from_node.args
     sampler.extra_options["noise_sampler"] = golden_noise(g, tag, shape)
     latent = sample_with(

@@ -65,7 +65,7 @@ def test_a_compiled_model_follows_every_setting(
     source.model_options["transformer_options"]["optimized_attention_override"] = (
         lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)
     )
-    sampler, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(3).args
+    sampler, sigmas = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(3).args
     sampler.extra_options["noise_sampler"] = lambda *_: Golden.input("step", *scene.noise.shape)
     torch._dynamo.reset()
     counter = CompileCounter()
@@ -199,7 +199,7 @@ def test_a_mask_keeps_the_latent(
     import comfy.samplers
 
     patched = scene.patch(model, restorer)
-    released, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(4).args
+    released, sigmas = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(4).args
     if sampler == "euler":
         released = comfy.samplers.sampler_object("euler")
         sigmas = torch.cat([sigmas, torch.zeros(1)])
@@ -219,7 +219,7 @@ def test_the_sampler_of_the_schedule_continues_where_split_sigmas_stopped(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene
 ) -> None:
     patched = scene.patch(model, restorer)
-    sampler, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(6).args
+    sampler, sigmas = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(6).args
     sampler.extra_options["noise_sampler"] = lambda *_: Golden.input("step", *scene.noise.shape)
     text = conditions(scene.text[:1]), conditions(scene.text[1:])
     whole = sample_with(patched, scene.noise, sampler, sigmas, *text)

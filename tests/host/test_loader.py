@@ -23,7 +23,7 @@ from restorerid_core.demo.adapter_shapes import adapter_shapes
 
 @pytest.fixture
 def loader(extension: ModuleType) -> Any:
-    return import_module(f"{extension.__name__}.nodes.loader")
+    return import_module(f"{extension.__name__}.nodes.portrait.loader")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def test_lq_encode_gives_condition_latent_and_prepared_image(
     extension: ModuleType, patching: ModuleType, restorer: Any
 ) -> None:
     image = torch.rand(2, 300, 203, 3)
-    lq, latent, prepared = extension.nodes.lq_encode.RestorerIDLQEncode.execute(
+    lq, latent, prepared = extension.nodes.portrait.lq_encode.RestorerIDLQEncode.execute(
         restorer, VaeStub(), image, 0
     ).args
     assert lq.latent.shape == latent["samples"].shape == (2, 4, 38, 26)
@@ -39,7 +39,7 @@ def test_lq_encode_takes_grey_and_rgba(
 ) -> None:
     image = torch.rand(1, 64, 64, channels)
     image[..., 3:] = 1
-    node = extension.nodes.lq_encode.RestorerIDLQEncode
+    node = extension.nodes.portrait.lq_encode.RestorerIDLQEncode
     prepared = node.execute(restorer, VaeStub(), image, 0).args[2]
     assert torch.equal(prepared, image[..., :3].expand(-1, -1, -1, 3))
 
@@ -62,7 +62,7 @@ def test_lq_encode_refuses(
     image: torch.Tensor, sentence: str,
 ) -> None:  # fmt: skip
     with pytest.raises(error, match=sentence):
-        extension.nodes.lq_encode.RestorerIDLQEncode.execute(restorer, vae, image, 64)
+        extension.nodes.portrait.lq_encode.RestorerIDLQEncode.execute(restorer, vae, image, 64)
 
 
 @pytest.mark.parametrize("wrong", [{"size": float("nan")}, {"size": 8}, {"face_check": "foo"}])
@@ -72,7 +72,7 @@ def test_linked_values_have_the_ranges_of_the_widgets(
     (name,) = wrong
     inputs = {"vae": VaeStub(), "image": torch.rand(1, 64, 64, 3), "size": 64, **wrong}
     with pytest.raises(error, match=f"`{name}` is .*; expected"):
-        extension.nodes.lq_encode.RestorerIDLQEncode.execute(restorer, **inputs)
+        extension.nodes.portrait.lq_encode.RestorerIDLQEncode.execute(restorer, **inputs)
 
 
 def test_only_one_large_face_is_restored_unless_told(
@@ -80,7 +80,7 @@ def test_only_one_large_face_is_restored_unless_told(
     model_folder: Any,
 ) -> None:  # fmt: skip
     model_folder(faces_dir)
-    node = extension.nodes.lq_encode.RestorerIDLQEncode
+    node = extension.nodes.portrait.lq_encode.RestorerIDLQEncode
     face, bystander = (load_image(faces_dir / f"samples/{n}-lq1.png") for n in (2, 1))
     refused = {
         "`image` .* shows no face;": torch.full((1, 300, 400, 3), 0.5),
@@ -101,7 +101,7 @@ def test_only_one_large_face_is_restored_unless_told(
 def test_missing_face_models_are_told_before_the_run(
     extension: ModuleType, patching: ModuleType, model_folder: Any, faces_dir: Path, tmp_path: Path
 ) -> None:
-    node = extension.nodes.lq_encode.RestorerIDLQEncode
+    node = extension.nodes.portrait.lq_encode.RestorerIDLQEncode
     model_folder(tmp_path)
     assert "Or set `face_check` to off" in node.validate_inputs(face_check="one large face")
     assert node.validate_inputs(face_check="off") is node.validate_inputs() is True

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
 
 @pytest.fixture(scope="module")
 def node(extension: ModuleType) -> Any:
-    module = importlib.import_module(f"{extension.__name__}.nodes.metrics")
+    module = importlib.import_module(f"{extension.__name__}.nodes.compare.metrics")
     return module.RestorerIDMetrics
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 NODES = {
-    "auto_scale": ("RestorerIDAutoScale", "musiq_koniq_ckpt", {"image": ["1", 0]}),
-    "face_crop": ("RestorerIDFaceCrop", "face model pack", {"photo": ["1", 0]}),
-    "face_similarity": (
+    "portrait.auto_scale": ("RestorerIDAutoScale", "musiq_koniq_ckpt", {"image": ["1", 0]}),
+    "photograph.face_crop": ("RestorerIDFaceCrop", "face model pack", {"photo": ["1", 0]}),
+    "compare.face_similarity": (
         "RestorerIDFaceSimilarity", "face model pack", {"image": ["1", 0], "reference": ["1", 0]},
     ),
 }  # fmt: skip
@@ -55,5 +55,5 @@ def test_missing_files_are_told_before_the_queue_starts(validate: Any, module: s
 
 
 def test_a_linked_choice_is_no_error(extension: ModuleType):
-    models = import_module(".nodes.face_models", extension.__name__)
+    models = import_module(".nodes.host.face_models", extension.__name__)
     assert models.validate_face_models(None) is True

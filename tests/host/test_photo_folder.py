@@ -15,7 +15,8 @@ NAMES = ["photo1.png", "photo2.jpg", "photo10.png"]
 
 @pytest.fixture
 def photo_folder(extension: ModuleType) -> Any:
-    return import_module(f"{extension.__name__}.nodes.photo_folder").RestorerIDPhotoFolder
+    module = import_module(f"{extension.__name__}.nodes.photograph.photo_folder")
+    return module.RestorerIDPhotoFolder
 
 
 @pytest.fixture

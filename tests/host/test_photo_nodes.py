@@ -52,7 +52,10 @@ def test_every_photo_of_a_list_is_cropped(photos: Photos, cropped: Any):
     assert len(lines) == 8
 
 
-@pytest.mark.parametrize("module", ["face_crop", "face_similarity", "face_embed", "match_faces"])
+@pytest.mark.parametrize("module", [
+        "photograph.face_crop", "compare.face_similarity", "portrait.face_embed",
+        "photograph.match_faces",
+    ])
 def test_cancel_is_heard_inside_of_a_photo(
     extension: ModuleType, nodes: PhotoNodes, photos: Photos, module: str
 ):
@@ -74,10 +77,10 @@ def test_cancel_is_heard_inside_of_a_photo(
     progress = ProgressBar(3)
     photo = photos.none.movedim(-1, 1)
     run = {
-        "face_crop": lambda: node.find_faces(analyzer, photo, "left to right", progress),
-        "face_similarity": lambda: node.find_faces(analyzer, photo, progress),
-        "face_embed": lambda: node.find_faces(analyzer, photo, "largest", 0, progress),
-        "match_faces": lambda: node.study_people(None, nodes.people(photos, "2")),
+        "photograph.face_crop": lambda: node.find_faces(analyzer, photo, "left to right", progress),
+        "compare.face_similarity": lambda: node.find_faces(analyzer, photo, progress),
+        "portrait.face_embed": lambda: node.find_faces(analyzer, photo, "largest", 0, progress),
+        "photograph.match_faces": lambda: node.study_people(None, nodes.people(photos, "2")),
     }[module]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node, "load_analyzer", lambda _: analyzer)
@@ -90,7 +93,7 @@ def test_the_bar_moves_within_a_photo(extension: ModuleType):
     """By the part of its views that were looked at, never back, and a step for each photo."""
     from comfy.utils import ProgressBar
 
-    features = import_module(f"{extension.__name__}.nodes.face_features")
+    features = import_module(f"{extension.__name__}.nodes.host.face_features")
     bar, seen = ProgressBar(2), []
     for _, check in features.searches("ab", bar):
         for done, expected in ((0, 4), (2, 4), (3, 12), (11, 12)):

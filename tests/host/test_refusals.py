@@ -174,7 +174,7 @@ def test_values_that_are_not_finite_are_told_at_the_first_step(
 def test_sigmas_of_another_schedule(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
 ) -> None:
-    node = extension.nodes.schedule.RestorerIDSchedule
+    node = extension.nodes.portrait.schedule.RestorerIDSchedule
     sampler, _ = node.execute(10).args
     _, sigmas = node.execute(7).args
     text = conditions(scene.text[:1]), conditions(scene.text[1:])
@@ -185,7 +185,7 @@ def test_sigmas_of_another_schedule(
 def test_sigmas_in_float64_are_the_same_and_nan_is_refused(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
 ) -> None:
-    sampler, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(4).args
+    sampler, sigmas = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(4).args
     text = conditions(scene.text[:1]), conditions(scene.text[1:])
     patched = scene.patch(model, restorer)
     results = [
@@ -200,7 +200,7 @@ def test_sigmas_in_float64_are_the_same_and_nan_is_refused(
 def test_sigmas_backwards(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
 ) -> None:
-    sampler, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(6).args
+    sampler, sigmas = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(6).args
     text = conditions(scene.text[:1]), conditions(scene.text[1:])
     for wrong in (sigmas.flip(0), sigmas[::2]):
         with pytest.raises(error, match="SIGMAS are not consecutive ones"):
@@ -259,7 +259,7 @@ def test_a_user_reads_the_sentence_first(
     extension: ModuleType, patching: ModuleType, prompts: Prompts
 ) -> None:
     """The host puts the error's name before it; the true one begins with a path."""
-    prompts.add(extension.nodes.schedule.RestorerIDSchedule, steps=1)
+    prompts.add(extension.nodes.portrait.schedule.RestorerIDSchedule, steps=1)
     with pytest.raises(AssertionError, match=r"steps.* is 1"):
         prompts.run("1")
     (error,) = (e for name, e in prompts.executor.status_messages if name == "execution_error")
@@ -267,7 +267,7 @@ def test_a_user_reads_the_sentence_first(
 
 
 def test_percent_that_never_acts(extension: ModuleType, patching: ModuleType) -> None:
-    node = extension.nodes.apply.RestorerIDApply
+    node = extension.nodes.portrait.apply.RestorerIDApply
     assert "the adapter would never act" in node.validate_inputs(0.5, 0.5)
     assert node.validate_inputs(0.0, 1.0) is True
     assert node.validate_inputs(None, 0.5) is True

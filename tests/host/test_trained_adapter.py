@@ -23,11 +23,11 @@ def test_comfyui_samples_with_it(
         g.input(f"tiny.ddim20_cfg7_5.{half}_context", 1, 81, 768) for half in ("cond", "uncond")
     )
     lq = extension.restorerid_core.conditions.LQCondition(c.lq.latent)
-    patch, latents = extension.nodes.patch, []
-    for adapter in (extension.nodes.model.load_model(str(path)), restorer):
+    patch, latents = extension.nodes.host.patch, []
+    for adapter in (extension.nodes.host.model.load_model(str(path)), restorer):
         inputs = patch.RestorerIDPatch(lq, face_of(extension, cond, uncond), (0.8,))
         patched = patch.patch_model(model, adapter, inputs)
-        sampler, sigmas = extension.nodes.schedule.RestorerIDSchedule.execute(3).args
+        sampler, sigmas = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(3).args
         latents.append(sample_with(
             patched, Golden.input("noise", 1, 4, 16, 24), sampler, sigmas, conditions(c.text),
             conditions(c.negative), 1.0,

@@ -1,0 +1,1 @@
+"""Nodes that degrade, vary, measure and show."""

@@ -1,0 +1,1 @@
+"""What is ComfyUI's: its types, folders and models, and the patch into its MODEL."""

@@ -1,0 +1,1 @@
+"""Nodes for whole photographs: their faces, the people, who is who, and back."""

@@ -1,0 +1,1 @@
+"""Nodes for one portrait: weights, photo, face, ID-scale, patch, schedule, colour."""
