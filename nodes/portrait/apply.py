@@ -9,8 +9,8 @@ from ...restorerid_core.conditions import FaceIdentity, LQCondition
 from ...restorerid_core.errors import RestorerIDError
 from ...restorerid_core.ranges import ID_SCALE, SHARE, STRENGTH
 from ..host.model import RestorerIDModel
+from ..host.patch import RestorerIDPatch, check_window, patch_model
 from ..host.types import CATEGORY, FaceType, LQType, RestorerIDType, ScaleType
-from ..patch import RestorerIDPatch, check_window, patch_model
 
 
 class RestorerIDApply(io.ComfyNode):

@@ -13,8 +13,8 @@ from tqdm.auto import trange
 from ...restorerid_core.adapter.schedule import ReleasedSchedule, ancestral_step
 from ...restorerid_core.errors import RestorerIDError
 from ...restorerid_core.ranges import STEPS
+from ..host.patch import with_timestep
 from ..host.types import CATEGORY
-from ..patch import with_timestep
 
 
 class ReleasedSampler(comfy.samplers.KSAMPLER):
