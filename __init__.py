@@ -1,4 +1,5 @@
 """RestorerID for ComfyUI: face restoration from one reference photo of the same person."""
+
 from comfy_api.latest import ComfyExtension, io
 
 WEB_DIRECTORY = "./web"

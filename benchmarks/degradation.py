@@ -1,4 +1,5 @@
 """Speed of the degradation, or how much of a face it leaves."""
+
 import argparse
 import os
 import sys
@@ -52,11 +53,15 @@ def cosines(
         embedding = analyzer.recognizer.get_feat(crop).ravel()
         return embedding / np.linalg.norm(embedding)
 
-    return np.array([
-        [embed(photo) @ embed(degradation(photo[None], 1000 * seed + number)[0])
-         for seed in range(seeds)]
-        for number, photo in enumerate(photos)
-    ])  # fmt: skip
+    return np.array(
+        [
+            [
+                embed(photo) @ embed(degradation(photo[None], 1000 * seed + number)[0])
+                for seed in range(seeds)
+            ]
+            for number, photo in enumerate(photos)
+        ]
+    )
 
 
 def main() -> None:

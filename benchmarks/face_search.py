@@ -2,6 +2,7 @@
 
 Prints two tables: pictures that are hard in one way each, and one face at many sizes and angles.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -41,9 +42,9 @@ class Heads:
             framed = cv2.copyMakeBorder(photo, *[border] * 4, cv2.BORDER_REPLICATE)
             face = max(analyzer.analyze(framed), key=lambda face: face.area)
             moved = {"bbox": face.bbox - border, "landmarks": face.landmarks - border}
-            self.faces.append(DetectedFace(
-                **moved, score=face.score, embedding=face.embedding, norm=face.norm
-            ))  # fmt: skip
+            self.faces.append(
+                DetectedFace(**moved, score=face.score, embedding=face.embedding, norm=face.norm)
+            )
 
     def part(self, number: int, grown: float) -> np.ndarray:
         """A portrait, cut to `grown` times the face's box."""

@@ -1,4 +1,5 @@
 """Time and memory of the faces of a photo: `python benchmarks/faces.py PHOTO --models DIR`."""
+
 import argparse
 import statistics
 import sys

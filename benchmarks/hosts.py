@@ -1,4 +1,5 @@
 """Full-size SD-1.5 with the adapter, in ComfyUI and in the engine, on random weights."""
+
 from __future__ import annotations
 
 import importlib

@@ -2,6 +2,7 @@
 
 `python benchmarks/loading.py restorerid.safetensors [--repeats 5]`
 """
+
 from __future__ import annotations
 
 import argparse

@@ -2,6 +2,7 @@
 
 `python benchmarks/memory.py PHOTO REFERENCE [--models DIR] [--low-memory]`
 """
+
 from __future__ import annotations
 
 import argparse
@@ -49,11 +50,25 @@ def restore(args: argparse.Namespace) -> None:
     with TemporaryDirectory() as out:
         options = ["--low-memory"] if args.low_memory else []
         options += [f"--models={path}" for path in args.models]
-        status = command_line([
-            "restore", str(args.photo), "--reference", str(args.reference), "-o", out,
-            "--device", args.device, "--dtype", args.dtype, "--size", str(args.size),
-            "--steps", str(args.steps), *options,
-        ])  # fmt: skip
+        status = command_line(
+            [
+                "restore",
+                str(args.photo),
+                "--reference",
+                str(args.reference),
+                "-o",
+                out,
+                "--device",
+                args.device,
+                "--dtype",
+                args.dtype,
+                "--size",
+                str(args.size),
+                "--steps",
+                str(args.steps),
+                *options,
+            ]
+        )
     if status:
         raise SystemExit(status)
 
@@ -92,8 +107,10 @@ def main() -> None:
         peaks[part] = json.loads(output.splitlines()[-1])
     for where in peaks["bare"]:
         a, b = (peaks[part][where] for part in ("bare", "restore"))
-        print(f"{where}: weights and one bare step {a / MIB:,.0f} MiB, restore {b / MIB:,.0f} MiB, "
-              f"ratio {b / a:.2f}")  # fmt: skip
+        print(
+            f"{where}: weights and one bare step {a / MIB:,.0f} MiB, restore {b / MIB:,.0f} MiB, "
+            f"ratio {b / a:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """What a call allocates."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,9 +18,7 @@ def peak_bytes(run: Callable[[], Any], device: torch.device | None = None) -> in
         before = torch.cuda.memory_allocated()
         run()
         return torch.cuda.max_memory_allocated() - before
-    with profile(
-        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
-    ) as record:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         run()
     profiler: Any = record.profiler
     events = [e for e in profiler.kineto_results.events() if e.name() == "[memory]"]

@@ -4,6 +4,7 @@
 
 With `--pairs 0` no time is taken, which leaves FLOPs and memory.
 """
+
 from __future__ import annotations
 
 import argparse

@@ -2,6 +2,7 @@
 
 `python benchmarks/training.py SD15 [--stage base|fir] [--size 512] [--device cuda]`
 """
+
 from __future__ import annotations
 
 import argparse
@@ -88,9 +89,13 @@ def made_samples(size: int) -> dict[str, Tensor]:
 
 
 def step(
-    objective: Objective, latents: Latents, optimizer: torch.optim.Optimizer, size: int,
-    known: list[Tensor], clock: Clock,
-) -> int:  # fmt: skip
+    objective: Objective,
+    latents: Latents,
+    optimizer: torch.optim.Optimizer,
+    size: int,
+    known: list[Tensor],
+    clock: Clock,
+) -> int:
     """One step of one photo; the bytes of its activations."""
     samples = made_samples(size)
     clock("degrade", lambda: latents.degrade(samples["target"], samples["seed"]))
@@ -123,14 +128,21 @@ def report(stage: Stage, size: int, base: Path, device: torch.device, checkpoint
     step(objective, latents, optimizer, size, known, Clock(device))  # moments are made
     clock = Clock(device)
     activations = step(objective, latents, optimizer, size, known, clock)
-    print(f"{stage}, {size} px, 1 photo, float32, activations "
-          f"{'computed twice' if checkpointing else 'kept'}")  # fmt: skip
+    print(
+        f"{stage}, {size} px, 1 photo, float32, activations "
+        f"{'computed twice' if checkpointing else 'kept'}"
+    )
     for name, seconds in clock.seconds.items():
         print(f"{name:28}{seconds:9.2f} s")
     learnt = nbytes(learning)
     frozen = nbytes(known) - learnt
-    sizes = {"frozen weights": frozen, "learning weights": learnt, "their gradients": learnt,
-             "AdamW's moments": 2 * learnt, "activations of a photo": activations}  # fmt: skip
+    sizes = {
+        "frozen weights": frozen,
+        "learning weights": learnt,
+        "their gradients": learnt,
+        "AdamW's moments": 2 * learnt,
+        "activations of a photo": activations,
+    }
     for name, held in sizes.items():
         print(f"{name:28}{held / GIB:9.2f} GiB")
     for half in (False, True):

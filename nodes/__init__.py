@@ -1,4 +1,5 @@
 """ComfyUI nodes: they validate, call `restorerid_core` and wrap the result."""
+
 from ..restorerid_core.errors import RestorerIDError
 
 # ComfyUI shows an exception's whole name before its text. The true one begins with the path of

@@ -1,4 +1,5 @@
 """The nodes of this extension."""
+
 from comfy_api.latest import io
 
 from .compare.degrade import RestorerIDDegrade

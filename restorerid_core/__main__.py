@@ -2,6 +2,7 @@
 
 Neither this file nor the commands' own import torch or numpy before work begins: `--help` is quick.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -36,9 +37,7 @@ MIB = 2**20
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 1 after an error that the user can mend."""
-    parser = Parser(
-        prog="python -m restorerid_core", description="RestorerID without ComfyUI."
-    )
+    parser = Parser(prog="python -m restorerid_core", description="RestorerID without ComfyUI.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
@@ -138,9 +137,19 @@ def _report(result: Inspection) -> str:
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    _add_convert, _add_inspect, add_restore, add_degrade, add_evaluate, add_calibrate, add_prepare,
-    add_study, add_train, add_fetch, add_doctor, add_demo,
-)  # fmt: skip
+    _add_convert,
+    _add_inspect,
+    add_restore,
+    add_degrade,
+    add_evaluate,
+    add_calibrate,
+    add_prepare,
+    add_study,
+    add_train,
+    add_fetch,
+    add_doctor,
+    add_demo,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

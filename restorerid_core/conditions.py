@@ -1,4 +1,5 @@
 """What a restoration is conditioned on: the degraded photo and whose face it is to show."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -3,9 +3,13 @@
 FETCH = "`python -m restorerid_core fetch`"
 """The remedy for weights that are missing, in sentences."""
 NO_MEMORY = (
-    "out of memory", "not enough memory", "insufficient memory", "failed to allocate",
-    "can't allocate memory", "cannot allocate memory",
-)  # fmt: skip
+    "out of memory",
+    "not enough memory",
+    "insufficient memory",
+    "failed to allocate",
+    "can't allocate memory",
+    "cannot allocate memory",
+)
 
 
 class RestorerIDError(ValueError):

@@ -2,6 +2,7 @@
 
 Needs no torch: options of commands are checked by this module.
 """
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Tables in Markdown."""
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,5 @@
 """Photos and where their results go: which are to be made, and which are there already."""
+
 from __future__ import annotations
 
 import logging

@@ -1,5 +1,6 @@
 """The ranges of the numbers that a user sets, each defined once: for nodes, commands and
 configurations."""
+
 from __future__ import annotations
 
 import math

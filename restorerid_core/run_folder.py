@@ -1,4 +1,5 @@
 """Folders of results: what they were made of, one process at each, and no input overwritten."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,4 +1,5 @@
 """An environment of its own for this checkout, outside of it; needs the standard library only."""
+
 import importlib.util
 import os
 import subprocess
@@ -28,9 +29,11 @@ class SetupError(Exception):
 
 
 def environment(
-    extras: Sequence[str], files: Sequence[Path] = (), constraints: Sequence[Path] = (),
+    extras: Sequence[str],
+    files: Sequence[Path] = (),
+    constraints: Sequence[Path] = (),
     resolution: str = "highest",
-) -> Path:  # fmt: skip
+) -> Path:
     """The Python that has the packages of pyproject.toml; quick when it was made before.
 
     Args:
@@ -46,8 +49,9 @@ def environment(
     if not (venv / "ready").is_file():
         print(
             f"Making the environment {venv}: with CUDA it takes about {CUDA_GB} GB of the disk, "
-            f"without it {CPU_GB} GB ...", flush=True,
-        )  # fmt: skip
+            f"without it {CPU_GB} GB ...",
+            flush=True,
+        )
         _make(venv, python)
         _install(python, extras, files, constraints, resolution)
         (venv / "ready").touch()
@@ -118,9 +122,12 @@ def _make(venv: Path, python: Path) -> None:
 
 
 def _install(
-    python: Path, extras: Sequence[str], files: Sequence[Path], constraints: Sequence[Path],
+    python: Path,
+    extras: Sequence[str],
+    files: Sequence[Path],
+    constraints: Sequence[Path],
     resolution: str,
-) -> None:  # fmt: skip
+) -> None:
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
     wanted = [f"--resolution={resolution}", *(f"--constraints={path}" for path in constraints)]
     wanted += [f"--requirements={path}" for path in [PROJECT, *files]]
@@ -146,9 +153,12 @@ def _torch_for_this_machine(python: Path) -> list[str]:
     patience = {"UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}
     try:
         done = subprocess.run(
-            [str(part) for part in [python, *trial, *option]], env={**os.environ, **patience},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
-        )  # fmt: skip
+            [str(part) for part in [python, *trial, *option]],
+            env={**os.environ, **patience},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+        )
     except subprocess.TimeoutExpired:
         return []
     return [] if done.returncode else option

@@ -7,6 +7,7 @@ Arguments are those of `python -m restorerid_core restore`. Without any a demons
 pipeline runs. Where the weights of the full network cannot be had, a small one restores, if it is
 there.
 """
+
 import argparse
 import os
 import sys
@@ -64,8 +65,10 @@ def restore(arguments: list[str]) -> int:
         return run(*core, "restore", *arguments)
     print(
         "restorerid: your photos were not touched, because the trained weights are not all here: "
-        "see above for the reason, get them, and run this again.", file=sys.stderr, flush=True,
-    )  # fmt: skip
+        "see above for the reason, get them, and run this again.",
+        file=sys.stderr,
+        flush=True,
+    )
     return 1
 
 

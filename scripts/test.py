@@ -7,6 +7,7 @@ Arguments go to pytest, such as `-n 0` for one process. With a ComfyUI, its pack
 environment. With --lowest the tests run with the oldest packages, Python and ComfyUI that are
 supported.
 """
+
 import os
 import re
 import shutil
@@ -33,7 +34,8 @@ def test(arguments: list[str]) -> int:
     files = [place / "requirements.txt" for place in find_comfyui()]
     python = environment(EXTRAS, files, [LOCK])
     return (
-        run(python, "-m", "ruff", "check", ".")
+        run(python, "-m", "ruff", "format", "--check", "--quiet", ".")
+        or run(python, "-m", "ruff", "check", ".")
         or run(python, "-m", "pyright", "--pythonpath", python)
         or run(python, "-m", "pytest", *PARALLEL, *arguments)
     )

@@ -1,4 +1,5 @@
 """Small files of the authors' layout, on the golden recipe's weights."""
+
 import os
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,16 @@ Weights = dict[str, Tensor]
 
 
 TINY = scaled(
-    32, lq_width=32, lq_channels=32, hidden_channels=16, lora_rank=4,
-    id_dim=16, clip_dim=64, id_tokens=2, projector_depth=1,
-)  # fmt: skip
+    32,
+    lq_width=32,
+    lq_channels=32,
+    hidden_channels=16,
+    lora_rank=4,
+    id_dim=16,
+    clip_dim=64,
+    id_tokens=2,
+    projector_depth=1,
+)
 
 
 def base_weights() -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
 """Fixtures that every test shares: golden files, real faces, a real ComfyUI when there is one."""
+
 import importlib
 import importlib.util
 import os

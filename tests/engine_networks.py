@@ -1,4 +1,5 @@
 """The engine's UNet and adapter on the golden recipe's weights, tiny or full."""
+
 from __future__ import annotations
 
 import json
@@ -61,8 +62,15 @@ def attached(folder: Path, width: int = 32) -> tuple[Attachment, FusedAdapter]:
     return Attachment(build_unet(folder, width), adapter.config, lora), adapter
 
 
-def golden_conditions(golden: Golden, tag: str, height: int, width: int, scale: float,
-                      guidance: float = 2.0, tokens: int = 81) -> Conditions:  # fmt: skip
+def golden_conditions(
+    golden: Golden,
+    tag: str,
+    height: int,
+    width: int,
+    scale: float,
+    guidance: float = 2.0,
+    tokens: int = 81,
+) -> Conditions:
     """Of a golden call or run; 77 tokens are the base model's."""
     cond = golden.input(f"{tag}.cond_context", 1, tokens, 768)
     uncond = golden.input(f"{tag}.uncond_context", 1, tokens, 768)

@@ -1,4 +1,5 @@
 """The golden recipe and what tests compare with."""
+
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -23,8 +24,10 @@ RECIPE = load_recipe()
 
 
 FUSED_ATTENTION = [
-    SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION,
-]  # fmt: skip
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.CUDNN_ATTENTION,
+]
 
 
 class Golden:

@@ -1,4 +1,5 @@
 """What `fetch` brings, in small, and the command run on it."""
+
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,9 +13,13 @@ from restorerid_core.weights.hub import HubFile
 VISION, QUALITY, FULL = needed.VISION, needed.QUALITY, needed.FULL
 DETECTOR, RECOGNISER = needed.FACES
 NAMES = {
-    f"restorerid/{SLIM_NAME}", f"checkpoints/{SD15_NAME}",
-    VISION.to, QUALITY.to, DETECTOR.to, RECOGNISER.to,
-}  # fmt: skip
+    f"restorerid/{SLIM_NAME}",
+    f"checkpoints/{SD15_NAME}",
+    VISION.to,
+    QUALITY.to,
+    DETECTOR.to,
+    RECOGNISER.to,
+}
 
 
 def halve(source: Path, folder: Path, **options: object) -> None:

@@ -1,4 +1,5 @@
 """As much of the Hugging Face Hub as a download needs, on 127.0.0.1."""
+
 from __future__ import annotations
 
 import hashlib
@@ -83,9 +84,11 @@ class _Handler(BaseHTTPRequestHandler):
             content = self.hub.files[name]
             digest = self.hub.checksum.get(name, hashlib.sha256(content).hexdigest())
             headers |= {
-                "Location": f"{self.hub.store}/store/{name}", "X-Repo-Commit": "0" * 40,
-                "X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{digest}"',
-            }  # fmt: skip
+                "Location": f"{self.hub.store}/store/{name}",
+                "X-Repo-Commit": "0" * 40,
+                "X-Linked-Size": str(len(content)),
+                "X-Linked-ETag": f'"{digest}"',
+            }
         self._head(status, headers)
 
     def do_GET(self) -> None:

@@ -1,4 +1,5 @@
 """Smooth photos that are known at every point, and faces put anywhere on them."""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,9 +65,12 @@ def made_face(
     embedding[: len(identity)] = identity
     half = side / 4
     return DetectedFace(
-        np.array([x - half, y - half, x + half, y + half]), landmarks, 0.9,
-        embedding / np.linalg.norm(embedding), 20.0,
-    )  # fmt: skip
+        np.array([x - half, y - half, x + half, y + half]),
+        landmarks,
+        0.9,
+        embedding / np.linalg.norm(embedding),
+        20.0,
+    )
 
 
 def crop_face(

@@ -1,4 +1,5 @@
 """Made-up photos."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,4 +1,5 @@
 """Seeded weights of the metrics' networks, under their real file names."""
+
 from pathlib import Path
 
 import torch

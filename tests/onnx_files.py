@@ -1,13 +1,18 @@
 """Networks with the inputs and outputs of face models."""
+
 from pathlib import Path
 
 import numpy as np
 
 
 def save_network(
-    path: Path, outputs: int = 1, size: int | str = 112, width: int = 512, half: bool = False,
+    path: Path,
+    outputs: int = 1,
+    size: int | str = 112,
+    width: int = 512,
+    half: bool = False,
     told: bool = True,
-) -> None:  # fmt: skip
+) -> None:
     """A small .onnx with the inputs and outputs of a face model: each output (1, width).
 
     A text is a side of any length; `half` is half precision; `told` is whether the width stands in

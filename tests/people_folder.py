@@ -1,4 +1,5 @@
 """`evaluate` and `calibrate` as a user runs them, on a folder of people from the sample photos."""
+
 import os
 import shutil
 import subprocess
@@ -21,5 +22,6 @@ def people_folder(folder: Path, faces: Path, names: tuple[str, ...] = ("2", "4")
 
 
 def run_core(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*CORE, *arguments], cwd=ROOT, env=ONE_THREAD, capture_output=True,
-                          text=True, timeout=600)  # fmt: skip
+    return subprocess.run(
+        [*CORE, *arguments], cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True, timeout=600
+    )

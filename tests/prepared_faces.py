@@ -1,4 +1,5 @@
 """Made-up photos that say themselves what a face analyzer finds on them."""
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

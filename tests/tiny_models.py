@@ -1,4 +1,5 @@
 """A models folder of small networks and real face models, for runs of the whole engine."""
+
 from pathlib import Path
 
 from restorerid_core.demo.networks import small_models

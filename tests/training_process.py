@@ -1,4 +1,5 @@
 """One process of a training: writes the gradient of its first step. Arguments: folder, batch."""
+
 import sys
 from pathlib import Path
 

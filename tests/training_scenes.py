@@ -1,4 +1,5 @@
 """Tiny networks, photos and configurations to train with."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -19,9 +20,7 @@ from restorerid_core.training.initial import Weights
 from restorerid_core.training.objective import LatentBatch, Objective
 
 WIDTH, CLIP_DIM, CLIP_LENGTH = 32, 80, 5
-CONFIG = scaled(
-    WIDTH, lq_width=WIDTH, lq_channels=WIDTH, clip_dim=CLIP_DIM, projector_depth=1
-)
+CONFIG = scaled(WIDTH, lq_width=WIDTH, lq_channels=WIDTH, clip_dim=CLIP_DIM, projector_depth=1)
 """Of the golden files, but for the face projector, which they have at full size alone."""
 
 
@@ -30,9 +29,9 @@ def golden_weights() -> Weights:
     tensors = seeded_state_dict(adapter_shapes(CONFIG))
     adapter, projector = Adapter(CONFIG), FaceProjector(clip_dim=CLIP_DIM, depth=1)
     adapter.load_state_dict({key: tensors[key] for key in adapter.state_dict()})
-    projector.load_state_dict({
-        key: tensors[FACE_PROJECTOR + key] for key in projector.state_dict()
-    })  # fmt: skip
+    projector.load_state_dict(
+        {key: tensors[FACE_PROJECTOR + key] for key in projector.state_dict()}
+    )
     return Weights(adapter, projector, {k: v for k, v in tensors.items() if "_lora." in k})
 
 
@@ -45,9 +44,7 @@ def made_batch(has_face: bool) -> LatentBatch:
     """Two samples of 16x16 latents."""
     target, lq, noise = (Golden.input(name, 2, 4, 16, 16) for name in ("target", "lq", "noise"))
     face = (Golden.input("id", 2, 512), Golden.input("clip", 2, CLIP_LENGTH, CLIP_DIM))
-    return LatentBatch(
-        target, lq, noise, torch.tensor([17, 803]), *(face if has_face else ())
-    )
+    return LatentBatch(target, lq, noise, torch.tensor([17, 803]), *(face if has_face else ()))
 
 
 class Photos:
@@ -62,9 +59,10 @@ class Photos:
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         n = number % len(self.pictures)
         return {
-            "target": self.pictures[n].clamp(0, 1), "embedding": self.faces[n],
+            "target": self.pictures[n].clamp(0, 1),
+            "embedding": self.faces[n],
             "clip": self.clip[n],
-        }  # fmt: skip
+        }
 
 
 class BlockVAE:
@@ -88,8 +86,16 @@ class BlockVAE:
 def tiny_config(folder: Path, **changes: Any) -> TrainingConfig:
     """Four steps of two photos of 128 px, without reading processes and pictures."""
     settings: dict[str, Any] = {
-        "data": folder / "data", "output": folder / "out", "base": folder / "base",
-        "size": 128, "iterations": 4, "batch": 2, "workers": 0, "log_every": 1, "save_every": 2,
-        "sample_every": 0, "learning_rate": 1e-3,
-    }  # fmt: skip
+        "data": folder / "data",
+        "output": folder / "out",
+        "base": folder / "base",
+        "size": 128,
+        "iterations": 4,
+        "batch": 2,
+        "workers": 0,
+        "log_every": 1,
+        "save_every": 2,
+        "sample_every": 0,
+        "learning_rate": 1e-3,
+    }
     return TrainingConfig(**{**settings, **changes})

@@ -1,4 +1,5 @@
 """`RestorerIDDegrade`: degraded copies of good photos, to test settings on."""
+
 import torch
 from comfy_api.latest import io
 

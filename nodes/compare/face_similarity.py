@@ -1,4 +1,5 @@
 """`RestorerIDFaceSimilarity`: is it still the same person?"""
+
 from typing import Any
 
 import comfy.utils
@@ -54,7 +55,8 @@ class RestorerIDFaceSimilarity(io.ComfyNode):
             ],
             outputs=[
                 io.Float.Output(
-                    "similarity", display_name="similarity",
+                    "similarity",
+                    display_name="similarity",
                     tooltip="Of the largest face of the first image: 1 is the same face, strangers "
                     "are near 0. 0 also if there is none; the report says so.",
                 ),
@@ -62,17 +64,20 @@ class RestorerIDFaceSimilarity(io.ComfyNode):
                     "report", display_name="report", tooltip="A line for each face of each image."
                 ),
                 io.Image.Output(
-                    "overlay", display_name="overlay",
+                    "overlay",
+                    display_name="overlay",
                     tooltip="Image and reference side by side. Faces are numbered from the left "
                     "and outlined from red (a stranger) over amber to green (the same person).",
                 ),
                 io.String.Output(
-                    "captions", display_name="captions", is_output_list=True,
+                    "captions",
+                    display_name="captions",
+                    is_output_list=True,
                     tooltip="A few words for each image, such as 'ID 0.62': connect them to "
                     "RestorerID Labelled Grid.",
                 ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, face_models: str | None = None) -> bool | str:
@@ -93,10 +98,11 @@ class RestorerIDFaceSimilarity(io.ComfyNode):
         faces = find_faces(analyzer, photos, progress)
         others = find_faces(analyzer, references, progress)
         compared = [
-            compare_faces(found, photos.shape[-2:], others[i % len(others)],
-                          references.shape[-2:], pair)
+            compare_faces(
+                found, photos.shape[-2:], others[i % len(others)], references.shape[-2:], pair
+            )
             for i, found in enumerate(faces)
-        ]  # fmt: skip
+        ]
         overlays = [
             draw_comparison(photo, references[i % len(references)], compared[i])
             for i, photo in enumerate(photos)

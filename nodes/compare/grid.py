@@ -1,4 +1,5 @@
 """`RestorerIDGrid`: images with labels and captions side by side, as in a figure of a paper."""
+
 from collections.abc import Sequence
 
 from comfy_api.latest import io
@@ -26,8 +27,11 @@ class RestorerIDGrid(io.ComfyNode):
                     "image_1", tooltip="The first images: one, a batch, or a list of them."
                 ),
                 *(
-                    io.Image.Input(f"image_{n}", optional=True, tooltip="More images, after those "
-                                   f"of image_{n - 1}. Sizes may differ.")
+                    io.Image.Input(
+                        f"image_{n}",
+                        optional=True,
+                        tooltip=f"More images, after those of image_{n - 1}. Sizes may differ.",
+                    )
                     for n in (2, 3, 4)
                 ),
                 io.String.Input(
@@ -66,7 +70,7 @@ class RestorerIDGrid(io.ComfyNode):
                     "grid", display_name="grid", tooltip="One picture on a white ground."
                 )
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(

@@ -1,4 +1,5 @@
 """`RestorerIDMetrics`: restored images against their originals, in figures."""
+
 import comfy.utils
 from comfy import model_management
 from comfy_api.latest import io
@@ -43,13 +44,14 @@ class RestorerIDMetrics(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output(
-                    "table", display_name="table",
+                    "table",
+                    display_name="table",
                     tooltip="A line for each image and their mean, as Markdown; below it, what "
                     "could not be measured and why.",
                 ),
                 io.Image.Output("picture", display_name="picture", tooltip="The table."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, image: Tensor, original: Tensor, face_models: str) -> io.NodeOutput:
@@ -70,8 +72,9 @@ class RestorerIDMetrics(io.ComfyNode):
             true = meter.study(originals[index % len(originals)].clamp(0, 1), "`original`")
             scores.append(meter.measure(picture, true))
             if meter.analyzer and not true.face:
-                notes.append(f"image {index + 1}: its original shows no face, so LMSE and ID are "
-                             "left out")
+                notes.append(
+                    f"image {index + 1}: its original shows no face, so LMSE and ID are left out"
+                )
         header, cells = image_texts(scores)
         text = "\n".join([to_markdown(header, cells, 1), *notes]).strip()
         return io.NodeOutput(text, draw_table(header, cells)[None].movedim(1, -1).contiguous())

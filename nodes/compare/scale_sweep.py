@@ -1,4 +1,5 @@
 """`RestorerIDScaleSweep`: one run of the graph for each ID-scale, as in the paper's Fig. 4."""
+
 from comfy_api.latest import io
 
 from ...restorerid_core.errors import RestorerIDError
@@ -28,15 +29,19 @@ class RestorerIDScaleSweep(io.ComfyNode):
             ],
             outputs=[
                 io.Float.Output(
-                    "id_scale", display_name="id_scale", is_output_list=True,
+                    "id_scale",
+                    display_name="id_scale",
+                    is_output_list=True,
                     tooltip="For the id_scale of RestorerID Apply.",
                 ),
                 io.String.Output(
-                    "labels", display_name="labels", is_output_list=True,
+                    "labels",
+                    display_name="labels",
+                    is_output_list=True,
                     tooltip="Such as 'ID-scale 0.2': for the labels of RestorerID Labelled Grid.",
                 ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, values: str | None = None) -> bool | str:

@@ -1,4 +1,5 @@
 """CLIP features and ID tokens of aligned faces, with ComfyUI's models."""
+
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 

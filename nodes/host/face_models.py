@@ -1,4 +1,5 @@
 """insightface's models in ComfyUI's folders."""
+
 from pathlib import Path
 
 import folder_paths

@@ -1,4 +1,5 @@
 """Folders that a user names, and the photos in them."""
+
 import hashlib
 import os
 import re

@@ -1,4 +1,5 @@
 """The adapter's networks under ComfyUI's memory manager."""
+
 from __future__ import annotations
 
 import logging
@@ -58,8 +59,9 @@ def load_model(path: str) -> RestorerIDModel:
     if not file.slim:
         log.info(
             "'%s' holds SD 1.5 too; the adapter alone is smaller and loads faster: python -m "
-            "restorerid_core convert writes it.", path
-        )  # fmt: skip
+            "restorerid_core convert writes it.",
+            path,
+        )
     return RestorerIDModel(
         adapter=_adapter(file, path, version),
         face_projector=_face_projector(file, path, version),
@@ -106,9 +108,13 @@ def _face_projector(
 ) -> comfy.model_patcher.ModelPatcher:
     c = file.config
     network = FaceProjector(
-        c.id_dim, c.clip_dim, c.context_dim, c.id_tokens, c.projector_depth,
+        c.id_dim,
+        c.clip_dim,
+        c.context_dim,
+        c.id_tokens,
+        c.projector_depth,
         **_layers(file.face_projector),
-    )  # fmt: skip
+    )
     source = (path, version)
     return _wrap(network, file.face_projector, face_projector_patcher, source, disable_dynamic)
 

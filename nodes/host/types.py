@@ -1,4 +1,5 @@
 """Socket types that the nodes exchange; each carries one object, named below."""
+
 from comfy_api.latest import io
 
 CATEGORY = "RestorerID"

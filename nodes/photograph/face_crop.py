@@ -1,4 +1,5 @@
 """`RestorerIDFaceCrop`: every face of a photograph, upright and at the network's size."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -45,37 +46,78 @@ class RestorerIDFaceCrop(io.ComfyNode):
             search_aliases=["detect faces", "align faces", "group photo"],
             is_input_list=True,
             inputs=[
-                io.Image.Input("photo", tooltip="A photograph of any size with any number of "
-                               "faces; a batch or a list of photographs works too."),
-                io.Combo.Input("order", options=list(ORDERS), default=next(iter(ORDERS)),
-                               tooltip="How the faces are numbered, and the order of the crops."),
-                io.String.Input("faces", default=ALL, tooltip="'all', or the numbers on the "
-                                "preview of the faces to restore, such as '1, 3-5'."),
-                io.Int.Input("max_faces", default=0, min=FACES.low, max=FACES.high,
-                             tooltip="At most so many faces of each photo, the first in the order. "
-                             "0 is all."),
-                io.Int.Input("min_size", default=0, min=FACE_SIZE.low, max=FACE_SIZE.high,
-                             tooltip="Faces of fewer pixels are left alone. Below about 30 px "
-                             "hardly anything of the person is left in the photo. 0 takes all."),
-                io.Int.Input("size", default=CROP, min=CROP_SIZE.low, max=CROP_SIZE.high, step=64,
-                             tooltip="Side of the crops in pixels. 512 is what the network was "
-                             "trained at; for faces that are larger in the photo up to 1024 keeps "
-                             "more detail."),
+                io.Image.Input(
+                    "photo",
+                    tooltip="A photograph of any size with any number of "
+                    "faces; a batch or a list of photographs works too.",
+                ),
+                io.Combo.Input(
+                    "order",
+                    options=list(ORDERS),
+                    default=next(iter(ORDERS)),
+                    tooltip="How the faces are numbered, and the order of the crops.",
+                ),
+                io.String.Input(
+                    "faces",
+                    default=ALL,
+                    tooltip="'all', or the numbers on the "
+                    "preview of the faces to restore, such as '1, 3-5'.",
+                ),
+                io.Int.Input(
+                    "max_faces",
+                    default=0,
+                    min=FACES.low,
+                    max=FACES.high,
+                    tooltip="At most so many faces of each photo, the first in the order. "
+                    "0 is all.",
+                ),
+                io.Int.Input(
+                    "min_size",
+                    default=0,
+                    min=FACE_SIZE.low,
+                    max=FACE_SIZE.high,
+                    tooltip="Faces of fewer pixels are left alone. Below about 30 px "
+                    "hardly anything of the person is left in the photo. 0 takes all.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=CROP,
+                    min=CROP_SIZE.low,
+                    max=CROP_SIZE.high,
+                    step=64,
+                    tooltip="Side of the crops in pixels. 512 is what the network was "
+                    "trained at; for faces that are larger in the photo up to 1024 keeps "
+                    "more detail.",
+                ),
                 face_models_input(),
             ],
             outputs=[
-                io.Image.Output("crops_image", display_name="image", is_output_list=True,
-                                tooltip="The crops, a batch for each photo: for the LQ Spatial "
-                                "Encoder."),
-                CropsType.Output("crops", display_name="crops", is_output_list=True,
-                                 tooltip="Where the crops belong: for Match Faces and Face Paste."),
-                io.Image.Output("preview", display_name="preview", is_output_list=True,
-                                tooltip="The photo with numbered faces; grey ones are not "
-                                "cropped, those with a question mark are hard to make out."),
-                io.String.Output("report", display_name="report",
-                                 tooltip="A line for each face: size, place, how it is cropped."),
+                io.Image.Output(
+                    "crops_image",
+                    display_name="image",
+                    is_output_list=True,
+                    tooltip="The crops, a batch for each photo: for the LQ Spatial Encoder.",
+                ),
+                CropsType.Output(
+                    "crops",
+                    display_name="crops",
+                    is_output_list=True,
+                    tooltip="Where the crops belong: for Match Faces and Face Paste.",
+                ),
+                io.Image.Output(
+                    "preview",
+                    display_name="preview",
+                    is_output_list=True,
+                    tooltip="The photo with numbered faces; grey ones are not "
+                    "cropped, those with a question mark are hard to make out.",
+                ),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="A line for each face: size, place, how it is cropped.",
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, face_models: list[str] | None = None) -> bool | str:
@@ -83,9 +125,15 @@ class RestorerIDFaceCrop(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, photo: list[Tensor], order: list[str], faces: list[str], max_faces: list[int],
-        min_size: list[int], size: list[int], face_models: list[str],
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        photo: list[Tensor],
+        order: list[str],
+        faces: list[str],
+        max_faces: list[int],
+        min_size: list[int],
+        size: list[int],
+        face_models: list[str],
+    ) -> io.NodeOutput:
         rule = check_choice(order[0], ORDERS, "order")
         wanted = parse_numbers(faces[0])
         limit = FACES.check(max_faces[0], "max_faces")

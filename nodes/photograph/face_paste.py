@@ -1,4 +1,5 @@
 """`RestorerIDFacePaste`: restored faces go back into their photograph."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -30,32 +31,58 @@ class RestorerIDFacePaste(io.ComfyNode):
             search_aliases=["composite faces", "uncrop"],
             is_input_list=True,
             inputs=[
-                io.Image.Input("photo", tooltip="The photo that went into Face Crop, or the same "
-                               "photo enlarged."),
+                io.Image.Input(
+                    "photo",
+                    tooltip="The photo that went into Face Crop, or the same photo enlarged.",
+                ),
                 CropsType.Input("crops", tooltip="From Match Faces; without it, from Face Crop."),
-                io.Image.Input("restored", lazy=True, tooltip="The restored crops, from Color Fix "
-                               "or VAE Decode; enlarged ones keep their detail."),
-                io.Float.Input("feather", default=PasteSettings.feather, min=FEATHER.low,
-                               max=FEATHER.high, step=0.05, tooltip="Width of the mask's soft "
-                               "edge, a part of the head's radius."),
-                io.Combo.Input("color", options=list(COLORS), default=PasteSettings.color,
-                               tooltip="restored: the colours of the restored faces. photo: only "
-                               "their brightness, for old photos of a single tone. auto: photo "
-                               "where the whole photo has one tone (black and white, sepia, "
-                               "tinted), else restored."),
-                io.Float.Input("grain", default=PasteSettings.grain, min=SHARE.low,
-                               max=SHARE.high, step=0.05, advanced=True, tooltip="Matters only for "
-                               "faces that are larger in the photo than restored: how much of the "
-                               "photo's finest texture stays. 1 keeps grain (and scratches), 0 "
-                               "leaves the face smooth."),
+                io.Image.Input(
+                    "restored",
+                    lazy=True,
+                    tooltip="The restored crops, from Color Fix "
+                    "or VAE Decode; enlarged ones keep their detail.",
+                ),
+                io.Float.Input(
+                    "feather",
+                    default=PasteSettings.feather,
+                    min=FEATHER.low,
+                    max=FEATHER.high,
+                    step=0.05,
+                    tooltip="Width of the mask's soft edge, a part of the head's radius.",
+                ),
+                io.Combo.Input(
+                    "color",
+                    options=list(COLORS),
+                    default=PasteSettings.color,
+                    tooltip="restored: the colours of the restored faces. photo: only "
+                    "their brightness, for old photos of a single tone. auto: photo "
+                    "where the whole photo has one tone (black and white, sepia, "
+                    "tinted), else restored.",
+                ),
+                io.Float.Input(
+                    "grain",
+                    default=PasteSettings.grain,
+                    min=SHARE.low,
+                    max=SHARE.high,
+                    step=0.05,
+                    advanced=True,
+                    tooltip="Matters only for "
+                    "faces that are larger in the photo than restored: how much of the "
+                    "photo's finest texture stays. 1 keeps grain (and scratches), 0 "
+                    "leaves the face smooth.",
+                ),
             ],
             outputs=[
-                io.Image.Output("pasted", display_name="photo", is_output_list=True,
-                                tooltip="The photo with its restored faces."),
+                io.Image.Output(
+                    "pasted",
+                    display_name="photo",
+                    is_output_list=True,
+                    tooltip="The photo with its restored faces.",
+                ),
                 io.Mask.Output("mask", is_output_list=True, tooltip="Where it was changed."),
                 io.String.Output("report", tooltip="What happened to each face."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def check_lazy_status(cls, crops: list[FaceCrops], **_: Any) -> list[str]:
@@ -64,9 +91,14 @@ class RestorerIDFacePaste(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, photo: list[Tensor], crops: list[FaceCrops], feather: list[float], color: list[str],
-        grain: list[float], restored: list[Tensor] | None = None,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        photo: list[Tensor],
+        crops: list[FaceCrops],
+        feather: list[float],
+        color: list[str],
+        grain: list[float],
+        restored: list[Tensor] | None = None,
+    ) -> io.NodeOutput:
         settings = PasteSettings(
             FEATHER.check(feather[0], "feather"),
             check_choice(color[0], COLORS, "color"),

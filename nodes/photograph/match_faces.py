@@ -1,4 +1,5 @@
 """`RestorerIDMatchFaces`: which face of a photograph is which person of the references."""
+
 from __future__ import annotations
 
 import logging
@@ -55,50 +56,96 @@ class RestorerIDMatchFaces(io.ComfyNode):
             is_input_list=True,
             inputs=[
                 RestorerIDType.Input("restorerid", tooltip="From RestorerID Loader."),
-                io.ClipVision.Input("clip_vision", tooltip="CLIP-ViT-H-14-laion2B-s32B-b79K, from "
-                                    "Load CLIP Vision."),
+                io.ClipVision.Input(
+                    "clip_vision", tooltip="CLIP-ViT-H-14-laion2B-s32B-b79K, from Load CLIP Vision."
+                ),
                 CropsType.Input("crops", tooltip="From RestorerID Face Crop."),
-                ReferencesType.Input("references", tooltip="From RestorerID Reference Person or "
-                                     "Reference Folder."),
-                io.Float.Input("threshold", default=THRESHOLD, min=COSINE.low, max=COSINE.high,
-                               step=0.01,
-                               tooltip="How similar (cosine) a face must be to a reference to be "
-                               "taken for that person. Strangers are near 0. Lower it for very bad "
-                               "photos when the report shows the right person just below it."),
-                io.Boolean.Input("once", default=True, tooltip="A person is on a photo only once, "
-                                 "so the most similar face gets the name. Switch it off for "
-                                 "collages and mirrors."),
-                io.Combo.Input("unmatched", options=list(UNMATCHED), default=next(iter(UNMATCHED)),
-                               tooltip="Faces that resemble no reference: leave as it is, or "
-                               "restore blind (the paper's base model, without a reference). Each "
-                               "face restored takes as long as a portrait of its own."),
-                io.String.Input("choices", default="", multiline=True, tooltip="Who is who by "
-                                "hand, one face a line: '3 = Anna', '4 = blind', '5 = leave'. The "
-                                "numbers are those of Face Crop's preview; '2/3 = Anna' is face 3 "
-                                "of photo 2."),
-                io.Int.Input("faces_per_run", default=8, min=FACES_PER_RUN.low,
-                             max=FACES_PER_RUN.high, advanced=True, tooltip="Largest batch for the "
-                             "sampler. Lower it when memory runs out."),
+                ReferencesType.Input(
+                    "references", tooltip="From RestorerID Reference Person or Reference Folder."
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=THRESHOLD,
+                    min=COSINE.low,
+                    max=COSINE.high,
+                    step=0.01,
+                    tooltip="How similar (cosine) a face must be to a reference to be "
+                    "taken for that person. Strangers are near 0. Lower it for very bad "
+                    "photos when the report shows the right person just below it.",
+                ),
+                io.Boolean.Input(
+                    "once",
+                    default=True,
+                    tooltip="A person is on a photo only once, "
+                    "so the most similar face gets the name. Switch it off for "
+                    "collages and mirrors.",
+                ),
+                io.Combo.Input(
+                    "unmatched",
+                    options=list(UNMATCHED),
+                    default=next(iter(UNMATCHED)),
+                    tooltip="Faces that resemble no reference: leave as it is, or "
+                    "restore blind (the paper's base model, without a reference). Each "
+                    "face restored takes as long as a portrait of its own.",
+                ),
+                io.String.Input(
+                    "choices",
+                    default="",
+                    multiline=True,
+                    tooltip="Who is who by "
+                    "hand, one face a line: '3 = Anna', '4 = blind', '5 = leave'. The "
+                    "numbers are those of Face Crop's preview; '2/3 = Anna' is face 3 "
+                    "of photo 2.",
+                ),
+                io.Int.Input(
+                    "faces_per_run",
+                    default=8,
+                    min=FACES_PER_RUN.low,
+                    max=FACES_PER_RUN.high,
+                    advanced=True,
+                    tooltip="Largest batch for the sampler. Lower it when memory runs out.",
+                ),
             ],
             outputs=[
-                FaceType.Output("face", is_output_list=True, tooltip="An identity for each face "
-                                "of a batch, for RestorerID Apply; none for faces without a "
-                                "reference."),
-                io.Image.Output("image", is_output_list=True, tooltip="The crops to restore, for "
-                                "the LQ Spatial Encoder."),
-                CropsType.Output("matched", display_name="crops", is_output_list=True,
-                                 tooltip="Where these crops belong, for RestorerID Face Paste."),
-                io.String.Output("report", tooltip="A table: each face, whom it resembles, and "
-                                 "what is done; and what is wrong with references."),
+                FaceType.Output(
+                    "face",
+                    is_output_list=True,
+                    tooltip="An identity for each face "
+                    "of a batch, for RestorerID Apply; none for faces without a "
+                    "reference.",
+                ),
+                io.Image.Output(
+                    "image",
+                    is_output_list=True,
+                    tooltip="The crops to restore, for the LQ Spatial Encoder.",
+                ),
+                CropsType.Output(
+                    "matched",
+                    display_name="crops",
+                    is_output_list=True,
+                    tooltip="Where these crops belong, for RestorerID Face Paste.",
+                ),
+                io.String.Output(
+                    "report",
+                    tooltip="A table: each face, whom it resembles, and "
+                    "what is done; and what is wrong with references.",
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(
-        cls, restorerid: list[RestorerIDModel], clip_vision: list[Any], crops: list[FaceCrops],
-        references: list[tuple[Person, ...]], threshold: list[float], once: list[bool],
-        unmatched: list[str], choices: list[str], faces_per_run: list[int],
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        restorerid: list[RestorerIDModel],
+        clip_vision: list[Any],
+        crops: list[FaceCrops],
+        references: list[tuple[Person, ...]],
+        threshold: list[float],
+        once: list[bool],
+        unmatched: list[str],
+        choices: list[str],
+        faces_per_run: list[int],
+    ) -> io.NodeOutput:
         require_vit_h(clip_vision[0])
         least = COSINE.check(threshold[0], "threshold")
         rest = UNMATCHED[check_choice(unmatched[0], UNMATCHED, "unmatched")]

@@ -1,4 +1,5 @@
 """Photo folder: the photos of a folder, one in each queued run."""
+
 from __future__ import annotations
 
 import time
@@ -53,8 +54,10 @@ class RestorerIDPhotoFolder(io.ComfyNode):
                     tooltip="How many photos the folder has, and runs to queue from index 0.",
                 ),
                 io.String.Output(
-                    "report", display_name="report", tooltip="Which photo it is, its "
-                    "size, and which files of the folder are no pictures."
+                    "report",
+                    display_name="report",
+                    tooltip="Which photo it is, its "
+                    "size, and which files of the folder are no pictures.",
                 ),
             ],
         )
@@ -78,9 +81,7 @@ class RestorerIDPhotoFolder(io.ComfyNode):
         place = f"photo {index + 1} of {len(photos)}"
         size = f"{photo.shape[1]}x{photo.shape[0]} px"
         lines = [f"{place}: {path.name}, {size}", *filter(None, [passed_over(root)])]
-        return io.NodeOutput(
-            photo[None], plain_name(path), len(photos), readable("\n".join(lines))
-        )
+        return io.NodeOutput(photo[None], plain_name(path), len(photos), readable("\n".join(lines)))
 
 
 def choose_photo(photos: list[Path], index: int, root: Path) -> Path:

@@ -1,4 +1,5 @@
 """Reference person: names and photos of the people to look for."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -65,8 +66,11 @@ class RestorerIDReference(io.ComfyNode):
             for i, batch in enumerate(image, 1)
         ]
         names = fill_names(name, {person.name for person in known})
-        settings = (each(names, image, "name"), each(face, image, "face"),
-                    each(face_index, image, "face_index"))  # fmt: skip
+        settings = (
+            each(names, image, "name"),
+            each(face, image, "face"),
+            each(face_index, image, "face_index"),
+        )
         added = [
             Person(who, shown, rule, index)
             for shown, who, rule, index in zip(photos, *settings, strict=True)

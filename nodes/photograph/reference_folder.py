@@ -1,4 +1,5 @@
 """Reference folder: the people to look for, from a folder of pictures."""
+
 from __future__ import annotations
 
 import logging

@@ -1,4 +1,5 @@
 """RestorerID Apply: the adapter enters a MODEL."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -76,14 +77,25 @@ class RestorerIDApply(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: Any, restorerid: RestorerIDModel, lq: LQCondition, id_scale: float,
-        structure_strength: float, fir_strength: float, start_percent: float, end_percent: float,
-        face: FaceIdentity | None = None, auto_scale: tuple[float, ...] | None = None,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        model: Any,
+        restorerid: RestorerIDModel,
+        lq: LQCondition,
+        id_scale: float,
+        structure_strength: float,
+        fir_strength: float,
+        start_percent: float,
+        end_percent: float,
+        face: FaceIdentity | None = None,
+        auto_scale: tuple[float, ...] | None = None,
+    ) -> io.NodeOutput:
         patch = RestorerIDPatch(
-            lq, face, auto_scale or (ID_SCALE.check(id_scale, "id_scale"),),
+            lq,
+            face,
+            auto_scale or (ID_SCALE.check(id_scale, "id_scale"),),
             STRENGTH.check(structure_strength, "structure_strength"),
             STRENGTH.check(fir_strength, "fir_strength"),
-            SHARE.check(start_percent, "start_percent"), SHARE.check(end_percent, "end_percent"),
-        )  # fmt: skip
+            SHARE.check(start_percent, "start_percent"),
+            SHARE.check(end_percent, "end_percent"),
+        )
         return io.NodeOutput(patch_model(model, restorerid, patch))

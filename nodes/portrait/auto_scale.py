@@ -1,4 +1,5 @@
 """`RestorerIDAutoScale`: the paper's adaptive ID-scale, from the MUSIQ score of the photo."""
+
 import math
 from pathlib import Path
 
@@ -60,43 +61,62 @@ class RestorerIDAutoScale(io.ComfyNode):
                     "encoder. A shorter side above 512 px is reduced to it for the score.",
                 ),
                 io.Float.Input(
-                    "alpha", default=id_scale.ALPHA, min=ALPHA.low, max=ALPHA.high, step=0.1,
+                    "alpha",
+                    default=id_scale.ALPHA,
+                    min=ALPHA.low,
+                    max=ALPHA.high,
+                    step=0.1,
                     tooltip="The MUSIQ score at which the ID-scale is 1. A higher value makes the "
                     "reference stronger for every photo. The paper uses 9.5.",
                 ),
                 io.Float.Input(
-                    "beta", default=id_scale.BETA, min=BETA.low, max=BETA.high, step=0.1,
+                    "beta",
+                    default=id_scale.BETA,
+                    min=BETA.low,
+                    max=BETA.high,
+                    step=0.1,
                     tooltip="How slowly the ID-scale falls as the quality rises: it falls to 37 % "
                     "for each `beta` points of MUSIQ. The paper uses 10.",
                 ),
                 io.Float.Input(
-                    "min", default=id_scale.MINIMUM, min=SCALE_LIMIT.low, max=HIGHEST,
+                    "min",
+                    default=id_scale.MINIMUM,
+                    min=SCALE_LIMIT.low,
+                    max=HIGHEST,
                     step=0.01,
                     tooltip="The ID-scale is never below this. Raise it if good photos should "
                     "follow the reference too; 0 leaves the formula as it is.",
                 ),
                 io.Float.Input(
-                    "max", default=id_scale.MAXIMUM, min=SCALE_LIMIT.low, max=HIGHEST,
+                    "max",
+                    default=id_scale.MAXIMUM,
+                    min=SCALE_LIMIT.low,
+                    max=HIGHEST,
                     step=0.01,
                     tooltip="The ID-scale is never above this. The formula exceeds 2 only at a "
                     "MUSIQ score below 2.6, so the default hardly ever acts.",
                 ),
                 io.Combo.Input(
-                    "preset", options=[AS_ABOVE, *presets()], default=AS_ABOVE, optional=True,
+                    "preset",
+                    options=[AS_ABOVE, *presets()],
+                    default=AS_ABOVE,
+                    optional=True,
                     tooltip="alpha and beta that were fitted to your weights: .json files of the "
                     "command calibrate in models/restorerid. They replace the numbers above.",
                 ),
             ],
             outputs=[
                 ScaleType.Output(
-                    "id_scales", display_name="id_scales",
+                    "id_scales",
+                    display_name="id_scales",
                     tooltip="One ID-scale per image: connect it to the FIR-Adapter model patcher.",
                 ),
                 io.Float.Output(
                     "first", display_name="first", tooltip="The ID-scale of the first image."
                 ),
                 io.String.Output(
-                    "report", display_name="report",
+                    "report",
+                    display_name="report",
                     tooltip="Score and ID-scale of each image, a line each.",
                 ),
             ],
@@ -119,9 +139,14 @@ class RestorerIDAutoScale(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: torch.Tensor, alpha: float, beta: float, min: float, max: float,
+        cls,
+        image: torch.Tensor,
+        alpha: float,
+        beta: float,
+        min: float,
+        max: float,
         preset: str = AS_ABOVE,
-    ) -> io.NodeOutput:  # fmt: skip
+    ) -> io.NodeOutput:
         alpha, beta = ALPHA.check(alpha, "alpha"), BETA.check(beta, "beta")
         min, max = SCALE_LIMIT.check(min, "min"), SCALE_LIMIT.check(max, "max")
         if preset != AS_ABOVE:
@@ -136,8 +161,11 @@ class RestorerIDAutoScale(io.ComfyNode):
         progress = ProgressBar(len(photos))
 
         scores = musiq_scores(
-            model, scored_size(photos), device, lambda: progress.update(1),
+            model,
+            scored_size(photos),
+            device,
+            lambda: progress.update(1),
             model_management.throw_exception_if_processing_interrupted,
-        )  # fmt: skip
+        )
         scales = id_scale.adaptive_id_scale(scores, alpha, beta, min, max)
         return io.NodeOutput(scales, scales[0], id_scale.report(scores, scales, alpha, beta))

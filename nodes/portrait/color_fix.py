@@ -1,4 +1,5 @@
 """`RestorerIDColorFix`: the restored photo gets the colours of its degraded source."""
+
 from __future__ import annotations
 
 import torch

@@ -1,4 +1,5 @@
 """FaceID embedder: the identity of the person on reference photos."""
+
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -78,7 +79,9 @@ class RestorerIDFaceEmbed(io.ComfyNode):
             outputs=[
                 FaceType.Output("face_id", display_name="face", tooltip="For RestorerID Apply."),
                 io.Image.Output(
-                    "aligned", display_name="aligned", tooltip="The faces taken, 224x224 px. "
+                    "aligned",
+                    display_name="aligned",
+                    tooltip="The faces taken, 224x224 px. "
                     "An amber frame tells what makes one a poor reference.",
                 ),
             ],
@@ -153,5 +156,12 @@ def log_choice(name: str, count: int, rule: str, face: DetectedFace) -> None:
     left, top, right, bottom = face.bbox
     log.info(
         "%s shows %d faces; '%s' took the one of %.0fx%.0f px at (%.0f, %.0f), score %.2f",
-        name, count, rule, right - left, bottom - top, left, top, face.score,
-    )  # fmt: skip
+        name,
+        count,
+        rule,
+        right - left,
+        bottom - top,
+        left,
+        top,
+        face.score,
+    )

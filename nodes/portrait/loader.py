@@ -1,4 +1,5 @@
 """RestorerID Loader: a file in models/restorerid becomes a RESTORERID."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """RestorerID LQ Encode: the degraded photo becomes what the LQ spatial encoder sees."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -36,24 +37,43 @@ class RestorerIDLQEncode(io.ComfyNode):
             inputs=[
                 RestorerIDType.Input("restorerid", tooltip="From RestorerID Loader."),
                 io.Vae.Input("vae", tooltip="The VAE of the SD-1.5 checkpoint."),
-                io.Image.Input("image", tooltip="The degraded photo, a face that fills most of "
-                               "the picture; or a batch of photos of one size."),
-                io.Int.Input("size", default=512, min=SIZE.least, max=SIZE.high, step=8,
-                             tooltip="The photo is scaled until its shorter side has this many "
-                             "pixels; 512 is what the network was trained at. 0 keeps its size."),
-                io.Combo.Input("face_check", options=[ONE_FACE, OFF], default=ONE_FACE,
-                               optional=True, tooltip="one large face: refuses landscapes, group "
-                               "photos and small faces before any work. off: for crops of Face "
-                               "Crop, and for a face that is too damaged to be found."),
+                io.Image.Input(
+                    "image",
+                    tooltip="The degraded photo, a face that fills most of "
+                    "the picture; or a batch of photos of one size.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=512,
+                    min=SIZE.least,
+                    max=SIZE.high,
+                    step=8,
+                    tooltip="The photo is scaled until its shorter side has this many "
+                    "pixels; 512 is what the network was trained at. 0 keeps its size.",
+                ),
+                io.Combo.Input(
+                    "face_check",
+                    options=[ONE_FACE, OFF],
+                    default=ONE_FACE,
+                    optional=True,
+                    tooltip="one large face: refuses landscapes, group "
+                    "photos and small faces before any work. off: for crops of Face "
+                    "Crop, and for a face that is too damaged to be found.",
+                ),
             ],
             outputs=[
-                LQType.Output(display_name="lq", tooltip="For RestorerID Apply, and for "
-                              "RestorerID Color Fix, which cuts the padding off."),
+                LQType.Output(
+                    display_name="lq",
+                    tooltip="For RestorerID Apply, and for "
+                    "RestorerID Color Fix, which cuts the padding off.",
+                ),
                 io.Latent.Output(tooltip="An empty latent of the right size, for the sampler."),
-                io.Image.Output(display_name="image", tooltip="The photo as prepared: the source "
-                                "for RestorerID Color Fix."),
+                io.Image.Output(
+                    display_name="image",
+                    tooltip="The photo as prepared: the source for RestorerID Color Fix.",
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, face_check: str | None = None) -> bool | str:
@@ -63,9 +83,13 @@ class RestorerIDLQEncode(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, restorerid: RestorerIDModel, vae: Any, image: torch.Tensor, size: int,
+        cls,
+        restorerid: RestorerIDModel,
+        vae: Any,
+        image: torch.Tensor,
+        size: int,
         face_check: str = OFF,
-    ) -> io.NodeOutput:  # fmt: skip
+    ) -> io.NodeOutput:
         check_vae(vae, restorerid.config.latent_channels)
         photos = to_rgb(check_image(image, "image")).movedim(-1, 1)
         size = SIZE.check(size, "size")

@@ -1,4 +1,5 @@
 """RestorerID Schedule: the released sampler as a SAMPLER and its SIGMAS."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -32,10 +33,16 @@ class ReleasedSampler(comfy.samplers.KSAMPLER):
 
 @torch.no_grad()
 def sample_released(
-    model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any] | None = None,
-    callback: Any = None, disable: bool | None = None, noise_sampler: Any = None,
-    *, schedule: ReleasedSchedule,
-) -> Tensor:  # fmt: skip
+    model: Any,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Any = None,
+    disable: bool | None = None,
+    noise_sampler: Any = None,
+    *,
+    schedule: ReleasedSchedule,
+) -> Tensor:
     """Ancestral steps over `sigmas`, a consecutive part of the schedule's."""
     extra_args = dict(extra_args or {})
     sigmas = sigmas.float()  # other nodes calculate in float64
@@ -85,14 +92,19 @@ class RestorerIDSchedule(io.ComfyNode):
             "timesteps. Connect both outputs to SamplerCustom or SamplerCustomAdvanced. For daily "
             "use KSampler with euler_ancestral and the normal scheduler comes close.",
             inputs=[
-                io.Int.Input("steps", default=50, min=STEPS.low, max=STEPS.high,
-                             tooltip="Number of steps; the authors use 50."),
+                io.Int.Input(
+                    "steps",
+                    default=50,
+                    min=STEPS.low,
+                    max=STEPS.high,
+                    tooltip="Number of steps; the authors use 50.",
+                ),
             ],
             outputs=[
                 io.Sampler.Output(tooltip="DDIM, eta 1, with the released network timesteps."),
                 io.Sigmas.Output(tooltip="The noise levels; only for this SAMPLER."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, steps: int) -> io.NodeOutput:

@@ -1,4 +1,5 @@
 """Everything of ours that runs in a denoising step, as one module with the authors' keys."""
+
 from typing import Any, cast
 
 from torch import nn

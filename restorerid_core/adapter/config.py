@@ -1,4 +1,5 @@
 """Where the adapter sits in SD-1.5, and the sizes that a state dict implies."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -117,8 +118,11 @@ class ModelConfig:
         spade = f"{UNET}{RESBLOCKS[0].name}.spade.mlp_shared.0.weight"
         first_attention = f"{UNET}{ATTENTIONS[0]}.{ATTN_BLOCK}."
         context_dim = dim(f"{first_attention}attn2.to_k_ip.weight", 1)
-        layers = {k.split(".")[4] for k in shapes if k.startswith(FACE_PROJECTOR + "perceiver_re")
-                  and ".layers." in k}  # fmt: skip
+        layers = {
+            k.split(".")[4]
+            for k in shapes
+            if k.startswith(FACE_PROJECTOR + "perceiver_re") and ".layers." in k
+        }
         return cls(
             lq_width=dim(LQ_ENCODER + "input_blocks.0.0.weight", 0),
             latent_channels=dim(LQ_ENCODER + "input_blocks.0.0.weight", 1),

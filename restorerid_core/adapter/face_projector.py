@@ -2,6 +2,7 @@
 
 Parameter names are those of the authors' `Adapter.image_proj_model`.
 """
+
 from typing import Any, cast
 
 import torch

@@ -1,4 +1,5 @@
 """From the plain adapter's weights to those of `FusedAdapter`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -21,18 +22,21 @@ def fuse(plain: Mapping[str, Tensor], config: ModelConfig) -> tuple[Weights, Con
     names = range(len(RESBLOCKS))
     spade = [_under(plain, f"{UNET}{RESBLOCKS[b].name}.spade.") for b in names]
     fir = [_under(plain, f"{UNET}{RESBLOCKS[b].name}.IDBalance.") for b in names]
-    constants = Constants(*(
-        frozenset(b for b in names if is_constant(kind[b])) for kind in (spade, fir)
-    ))  # fmt: skip
+    constants = Constants(
+        *(frozenset(b for b in names if is_constant(kind[b])) for kind in (spade, fir))
+    )
     fused = {f"lq_encoder.{key}": w for key, w in _under(plain, LQ_ENCODER).items()}
     fused |= _prefixed("spade.", _modulation(spade, constants.spade, one=1.0))
     fused |= _prefixed("fir.", _modulation(fir, constants.fir, one=0.0))
     full = [fir[b] for blocks in full_blocks(constants.fir) for b in blocks]
     fused |= _prefixed("fir.", _composition(full, config.fir_heads)) if full else {}
-    fused["id_key_value.weight"] = torch.cat([
-        plain[f"{UNET}{name}.{ATTN_BLOCK}.attn2.to_{part}_ip.weight"]
-        for name in ATTENTIONS for part in "kv"
-    ])  # fmt: skip
+    fused["id_key_value.weight"] = torch.cat(
+        [
+            plain[f"{UNET}{name}.{ATTN_BLOCK}.attn2.to_{part}_ip.weight"]
+            for name in ATTENTIONS
+            for part in "kv"
+        ]
+    )
     return fused, constants
 
 

@@ -3,6 +3,7 @@
 First convolutions of a level's blocks are one, and so are those of γ and β; what depends on a
 reference alone is composed once for it. `fusing.fuse` derives the weights from the plain ones.
 """
+
 from __future__ import annotations
 
 from math import prod
@@ -58,9 +59,14 @@ class FusedAdapter(nn.Module):
         self.constants = constants
         lq, widths = config.lq_channels, config.attention_channels
         self.lq_encoder = LQEncoder(
-            config.latent_channels, config.lq_width, lq, config.groups, config.lq_heads,
-            operations, **kw,
-        )  # fmt: skip
+            config.latent_channels,
+            config.lq_width,
+            lq,
+            config.groups,
+            config.lq_heads,
+            operations,
+            **kw,
+        )
         self.spade = FusedModulation(config, full_blocks(constants.spade), operations, **kw)
         self.fir = FusedFIR(config, full_blocks(constants.fir), operations, **kw)
         self.id_key_value = operations.Linear(config.context_dim, 2 * sum(widths), bias=False, **kw)

@@ -4,6 +4,7 @@ With T tokens and the heads the attention has 8·T weights at each place. What f
 ReLU is linear: a convolution of the weights with taps that the tokens fix. The scores before them
 are a linear map of the normalised F_lq, fixed too.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,9 +27,12 @@ class FusedFIR(FusedModulation):
     """
 
     def __init__(
-        self, config: ModelConfig, levels: Sequence[Sequence[int]], operations: Operations = nn,
+        self,
+        config: ModelConfig,
+        levels: Sequence[Sequence[int]],
+        operations: Operations = nn,
         **kw: Any,
-    ):  # fmt: skip
+    ):
         super().__init__(config, levels, operations, **kw)
         self._width, self._hidden = width, hidden = config.lq_channels, config.hidden_channels
         self._heads = config.fir_heads
@@ -69,9 +73,7 @@ class FusedFIR(FusedModulation):
         start = 0
         for first, (lq_map, blocks) in zip(self.first, self.levels_of(maps), strict=True):
             part = slice(start, start := start + len(blocks))
-            attention = _attention(
-                lq_map, scores[:, part], bias[:, part], identities, self._heads
-            )
+            attention = _attention(lq_map, scores[:, part], bias[:, part], identities, self._heads)
             hidden = _hidden(first(lq_map), attention, taps[:, part], identities)
             result |= zip(blocks, hidden, strict=True)
         return result
@@ -81,9 +83,7 @@ class FusedFIR(FusedModulation):
 # In the shapes below `batch` or `identities` is 1.
 
 
-def _attention(
-    lq_map: Tensor, scores: Tensor, bias: Tensor, identities: int, heads: int
-) -> Tensor:
+def _attention(lq_map: Tensor, scores: Tensor, bias: Tensor, identities: int, heads: int) -> Tensor:
     """(batch, halves·identities·blocks·heads·tokens, H, W), a softmax over the tokens."""
     width, size = lq_map.shape[1], lq_map.shape[2:]
     images = (1, -1) if identities == 1 else (-1, 1)

@@ -1,4 +1,5 @@
 """SPADE's and FIR's modulations of all ResBlocks: what shares an input is one convolution."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,23 +23,30 @@ class FusedModulation(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, levels: Sequence[Sequence[int]], operations: Operations = nn,
+        self,
+        config: ModelConfig,
+        levels: Sequence[Sequence[int]],
+        operations: Operations = nn,
         **kw: Any,
-    ):  # fmt: skip
+    ):
         super().__init__()
         hidden, widths = config.hidden_channels, config.resblock_channels
         self.levels = levels
         self.first = nn.ModuleList(
             operations.Conv2d(config.lq_channels, len(blocks) * hidden, 3, padding=1, **kw)
-            for blocks in levels if blocks
-        )  # fmt: skip
+            for blocks in levels
+            if blocks
+        )
         self.norm = nn.ModuleList(
             operations.GroupNorm(config.groups, channels, **kw) for channels in widths
         )
-        self.last = nn.ModuleDict({
-            str(block): operations.Conv2d(hidden, 2 * widths[block], 3, padding=1, **kw)
-            for blocks in levels for block in blocks
-        })  # fmt: skip
+        self.last = nn.ModuleDict(
+            {
+                str(block): operations.Conv2d(hidden, 2 * widths[block], 3, padding=1, **kw)
+                for blocks in levels
+                for block in blocks
+            }
+        )
 
     def is_constant(self, block: int) -> bool:
         return str(block) not in self.last
@@ -48,9 +56,7 @@ class FusedModulation(nn.Module):
         return {
             block: part
             for first, (lq_map, blocks) in zip(self.first, self.levels_of(maps), strict=True)
-            for block, part in zip(
-                blocks, F.relu(first(lq_map)).chunk(len(blocks), 1), strict=True
-            )
+            for block, part in zip(blocks, F.relu(first(lq_map)).chunk(len(blocks), 1), strict=True)
         }
 
     def levels_of(self, maps: Sequence[Tensor]) -> list[tuple[Tensor, Sequence[int]]]:

@@ -1,4 +1,5 @@
 """Decoupled ID attention of IP-Adapter-FaceID, added to each of the UNet's text attentions."""
+
 from typing import Any
 
 import torch.nn.functional as F

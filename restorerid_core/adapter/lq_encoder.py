@@ -2,6 +2,7 @@
 
 Paper §3.1 (after StableSR); parameter names are those of the authors' `structcond_stage_model`.
 """
+
 import math
 from typing import Any, cast
 
@@ -47,9 +48,7 @@ class ResBlock(nn.Module):
             nn.Identity(),  # the authors' dropout (0), kept so that the convolution is number 3
             operations.Conv2d(out, out, 3, padding=1, **kw),
         )
-        self.skip_connection = (
-            nn.Identity() if inp == out else operations.Conv2d(inp, out, 1, **kw)
-        )
+        self.skip_connection = nn.Identity() if inp == out else operations.Conv2d(inp, out, 1, **kw)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         h = self.in_layers(x) + self.emb_layers(emb)[:, :, None, None]
@@ -59,9 +58,7 @@ class ResBlock(nn.Module):
 class SelfAttention(nn.Module):
     """Self-attention over positions, (B, C, H, W) -> same; q, k, v lie head by head in `qkv`."""
 
-    def __init__(
-        self, channels: int, groups: int, heads: int, operations: Operations, **kw: Any
-    ):
+    def __init__(self, channels: int, groups: int, heads: int, operations: Operations, **kw: Any):
         super().__init__()
         self._heads = heads
         self.norm = operations.GroupNorm(groups, channels, **kw)

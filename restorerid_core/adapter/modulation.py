@@ -2,6 +2,7 @@
 
 Parameter names are those of the authors' `spade` and `IDBalance`.
 """
+
 from typing import Any, NamedTuple
 
 import torch.nn.functional as F

@@ -1,4 +1,5 @@
 """The layers that a network is built from, so that a host can pass its own."""
+
 from typing import Any, Protocol
 
 

@@ -1,4 +1,5 @@
 """A step in the plain form, with the authors' modules as they are."""
+
 from __future__ import annotations
 
 import torch
@@ -25,9 +26,15 @@ class PlainConditioning:
     """
 
     def __init__(
-        self, adapter: Adapter, latent: Tensor, timesteps: Tensor, tokens: Tensor | None = None,
-        scale: float = 1.0, structure: float = 1.0, fir: float = 1.0,
-    ):  # fmt: skip
+        self,
+        adapter: Adapter,
+        latent: Tensor,
+        timesteps: Tensor,
+        tokens: Tensor | None = None,
+        scale: float = 1.0,
+        structure: float = 1.0,
+        fir: float = 1.0,
+    ):
         self._adapter = adapter
         self._tokens = tokens
         self._scale = scale

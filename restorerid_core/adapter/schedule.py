@@ -1,4 +1,5 @@
 """The noise schedule of SD-1.5 and the released sampler's steps through it (DDIM, eta = 1)."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -58,8 +59,9 @@ class ReleasedSchedule:
         return cls(tuple(network_timesteps[::-1]), tuple(alpha_timesteps[::-1]), sigmas.flip(0))
 
 
-def ancestral_step(x: Tensor, denoised: Tensor, sigma: Tensor, sigma_next: Tensor,
-                   noise: Tensor) -> Tensor:  # fmt: skip
+def ancestral_step(
+    x: Tensor, denoised: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor
+) -> Tensor:
     """DDIM with eta = 1 from σ to σ' < σ, with x = x_0 + σ·ε (so x is the paper's x_t·√(1 + σ²)).
 
     All tensors broadcast with x (B, 4, H, W); `denoised` is the network's x_0.

@@ -1,4 +1,5 @@
 """All that one denoising step needs of what a restoration is conditioned on."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -125,8 +126,7 @@ class StepConditioning:
         assert self._keys_values is not None
         seeds = q.shape[0] // (self._halves * self._images)
         k, v = (
-            h[:, None].expand(-1, seeds, -1, -1, -1).flatten(0, 2)
-            for h in self._keys_values[index]
+            h[:, None].expand(-1, seeds, -1, -1, -1).flatten(0, 2) for h in self._keys_values[index]
         )
         return attend(q, k, v, heads)
 

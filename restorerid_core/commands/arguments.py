@@ -1,4 +1,5 @@
 """Arguments that are refused before a command begins, with the nearest name for a typo."""
+
 from __future__ import annotations
 
 import argparse

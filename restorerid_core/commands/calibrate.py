@@ -1,4 +1,5 @@
 """`calibrate`: α and β of the adaptive ID-scale for the weights that are here (paper, 3.4)."""
+
 from __future__ import annotations
 
 import argparse
@@ -22,9 +23,13 @@ def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "and the curves. What is in OUT is not made again, so a run that was stopped goes on.",
     )
     add_people_options(parser, ["released"])
-    parser.add_argument("--scales", default="0-2:0.04", metavar="FIRST-LAST:STEP",
-                        help="ID-scales to try; default: %(default)s")
-    parser.set_defaults(run=calibrate)  # fmt: skip
+    parser.add_argument(
+        "--scales",
+        default="0-2:0.04",
+        metavar="FIRST-LAST:STEP",
+        help="ID-scales to try; default: %(default)s",
+    )
+    parser.set_defaults(run=calibrate)
 
 
 def calibrate(args: argparse.Namespace) -> int:

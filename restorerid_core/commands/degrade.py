@@ -1,4 +1,5 @@
 """`degrade`: degraded copies of photos or of folders of photos."""
+
 from __future__ import annotations
 
 import argparse
@@ -38,18 +39,38 @@ def add_degrade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add = parser.add_argument
     add("photos", nargs="+", type=Path, metavar="PHOTO", help="photos or folders of photos")
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the copies")
-    add("--preset", choices=PRESETS, default="light",
-        help="released: the ranges of the authors' training; default: %(default)s")
+    add(
+        "--preset",
+        choices=PRESETS,
+        default="light",
+        help="released: the ranges of the authors' training; default: %(default)s",
+    )
     add("--seed", type=number(ranges.SEED), default=0, help="default: %(default)s")
-    add("--size", type=number(ranges.SIZE), default=0, metavar="PX",
-        help="shorter side that photos are brought to before; default: their own size")
-    add("--curves", type=Path, metavar="FILE",
-        help="camera response curves, laid out as DoRF's dorfCurves.txt; default: typical ones")
-    add("--device", type=device_name, default="cpu",
-        help="cpu, whose copies are the same everywhere, or cuda, mps; default: %(default)s")
-    add("--overwrite", action="store_true",
-        help="make copies again that are of another photo or of other settings")
-    parser.set_defaults(run=degrade)  # fmt: skip
+    add(
+        "--size",
+        type=number(ranges.SIZE),
+        default=0,
+        metavar="PX",
+        help="shorter side that photos are brought to before; default: their own size",
+    )
+    add(
+        "--curves",
+        type=Path,
+        metavar="FILE",
+        help="camera response curves, laid out as DoRF's dorfCurves.txt; default: typical ones",
+    )
+    add(
+        "--device",
+        type=device_name,
+        default="cpu",
+        help="cpu, whose copies are the same everywhere, or cuda, mps; default: %(default)s",
+    )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="make copies again that are of another photo or of other settings",
+    )
+    parser.set_defaults(run=degrade)
 
 
 def degrade(args: argparse.Namespace) -> int:
@@ -68,10 +89,13 @@ def degrade(args: argparse.Namespace) -> int:
     if args.curves:
         check_not_read([job.output for job in jobs], [args.curves])
     basis = {
-        "preset": args.preset, "ranges": digest_of(PRESETS[args.preset]),
+        "preset": args.preset,
+        "ranges": digest_of(PRESETS[args.preset]),
         "curves": sha256_of(args.curves) if args.curves else None,
-        "size": args.size, "seed": args.seed, "device": device.type,
-    }  # fmt: skip
+        "size": args.size,
+        "seed": args.seed,
+        "device": device.type,
+    }
     waiting = to_do(jobs, basis, args.overwrite)
     args.output.mkdir(parents=True, exist_ok=True)
 

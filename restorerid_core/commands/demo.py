@@ -1,4 +1,5 @@
 """`demo`: a restoration of a picture from an installed package."""
+
 from __future__ import annotations
 
 import argparse
@@ -39,14 +40,29 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "means nothing.",
     )
     add = parser.add_argument
-    add("-o", "--output", default=default_output(), type=Path, metavar="OUT",
-        help="folder for the results; default: %(default)s")
-    add("--steps", type=number(ranges.STEPS),
-        help=f"default: as `restore`, {UNTRAINED_STEPS} for random weights")
-    add("--models", action="append", default=[], type=Path, metavar="DIR",
-        help="folder laid out like ComfyUI's models, searched first")
+    add(
+        "-o",
+        "--output",
+        default=default_output(),
+        type=Path,
+        metavar="OUT",
+        help="folder for the results; default: %(default)s",
+    )
+    add(
+        "--steps",
+        type=number(ranges.STEPS),
+        help=f"default: as `restore`, {UNTRAINED_STEPS} for random weights",
+    )
+    add(
+        "--models",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="folder laid out like ComfyUI's models, searched first",
+    )
     add("--device", type=device_name, default="auto", help="as of `restore`; default: %(default)s")
-    parser.set_defaults(run=demo)  # fmt: skip
+    parser.set_defaults(run=demo)
 
 
 def default_output() -> Path:
@@ -75,15 +91,17 @@ def demo(args: argparse.Namespace) -> int:
     elif is_there():
         log.warning(
             "this is the small network, for faces of 128 px; for the full one get what is missing "
-            "(%s) by `python -m restorerid_core fetch`.", ", ".join(missing),
-        )  # fmt: skip
+            "(%s) by `python -m restorerid_core fetch`.",
+            ", ".join(missing),
+        )
         sheet = restore_face(args.output, options)
     else:
         log.warning(
             "this is a trial run of small untrained networks and stand-ins for the face models, so "
             "its restored face means nothing; for a real result get what is missing (%s) by "
-            "`python -m restorerid_core fetch`.", ", ".join(missing),
-        )  # fmt: skip
+            "`python -m restorerid_core fetch`.",
+            ", ".join(missing),
+        )
         sheet = restore_untrained(args.output, options)
     print(f"The result sheet is {sheet}")
     return 0
@@ -100,16 +118,21 @@ def restore_untrained(output: Path, options: RestoreOptions) -> Path:
         untrained_musiq(Path(folder))
         # Half precision may overflow on random weights.
         options = replace(
-            options, models=(Path(folder), *options.models), dtype="fp32", size=UNTRAINED_SIZE,
+            options,
+            models=(Path(folder), *options.models),
+            dtype="fp32",
+            size=UNTRAINED_SIZE,
             steps=options.steps or UNTRAINED_STEPS,
-        )  # fmt: skip
+        )
         return restore_portrait(output, options, (models, stand_in_analyzer()), "untrained: ")
 
 
 def restore_portrait(
-    output: Path, options: RestoreOptions, networks: tuple[Models, FaceAnalyzer] | None = None,
+    output: Path,
+    options: RestoreOptions,
+    networks: tuple[Models, FaceAnalyzer] | None = None,
     note: str = "",
-) -> Path:  # fmt: skip
+) -> Path:
     """The full network: the whole portrait, with itself as the reference.
 
     Args:
@@ -162,9 +185,11 @@ def restore_face(output: Path, options: RestoreOptions) -> Path:
 
 
 def restore_one(
-    photo: Path, output: Path, options: RestoreOptions,
+    photo: Path,
+    output: Path,
+    options: RestoreOptions,
     networks: tuple[Models, FaceAnalyzer] | None = None,
-) -> tuple[Job, PhotoRestorer]:  # fmt: skip
+) -> tuple[Job, PhotoRestorer]:
     """Restores a photo as `restore` does with these options, whatever is in `output`.
 
     Args:

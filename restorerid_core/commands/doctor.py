@@ -1,4 +1,5 @@
 """`doctor`: what is here, what is missing, and what a restoration would run on."""
+
 from __future__ import annotations
 
 import argparse
@@ -26,9 +27,18 @@ from ..weights.locate import (
 from .progress import load_torch
 
 PACKAGES = (
-    "torch", "torchvision", "diffusers", "transformers", "accelerate", "safetensors",
-    "insightface", "onnxruntime", "pyiqa", "numpy", "pillow",
-)  # fmt: skip
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "safetensors",
+    "insightface",
+    "onnxruntime",
+    "pyiqa",
+    "numpy",
+    "pillow",
+)
 FILES = {"adapter": ADAPTER, "SD-1.5": BASE, "CLIP vision": CLIP_VISION, "MUSIQ": MUSIQ}
 
 
@@ -39,10 +49,16 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Say what is present and what is missing, where it was looked for, and which "
         "device and precision `restore` would use. Exit status 1 if something is missing.",
     )
-    parser.add_argument("--models", action="append", default=[], type=Path, metavar="DIR",
-                        help="folder laid out like ComfyUI's models, searched first")
+    parser.add_argument(
+        "--models",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="folder laid out like ComfyUI's models, searched first",
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.set_defaults(run=doctor)  # fmt: skip
+    parser.set_defaults(run=doctor)
 
 
 def doctor(args: argparse.Namespace) -> int:

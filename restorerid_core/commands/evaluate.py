@@ -1,4 +1,5 @@
 """`evaluate`: the paper's protocol, from a folder of people to tables and pictures."""
+
 from __future__ import annotations
 
 import argparse
@@ -38,16 +39,36 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_people_options(parser, ["light", "heavy"])
     add = parser.add_argument
-    add("--methods", nargs="+", default=list(USUAL), metavar="METHOD",
+    add(
+        "--methods",
+        nargs="+",
+        default=list(USUAL),
+        metavar="METHOD",
         help=f"{', '.join(METHODS)}, or one of your own such as mine:scale=0.4,fir=0.5; "
-        "default: all but realesrgan")
-    add("--beside", action="append", default=[], type=Path, metavar="TABLE.csv",
-        help="rows of another run or paper, shown below ours")
-    add("--grid-rows", type=number(ranges.GRID_ROWS), default=6, metavar="N",
-        help="people in a grid; default: %(default)s")
-    add("--id-scale-preset", type=Path, metavar="FILE",
-        help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's")
-    parser.set_defaults(run=evaluate)  # fmt: skip
+        "default: all but realesrgan",
+    )
+    add(
+        "--beside",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="TABLE.csv",
+        help="rows of another run or paper, shown below ours",
+    )
+    add(
+        "--grid-rows",
+        type=number(ranges.GRID_ROWS),
+        default=6,
+        metavar="N",
+        help="people in a grid; default: %(default)s",
+    )
+    add(
+        "--id-scale-preset",
+        type=Path,
+        metavar="FILE",
+        help="formula for MUSIQ's score, as `calibrate` wrote it; default: the paper's",
+    )
+    parser.set_defaults(run=evaluate)
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -76,9 +97,15 @@ def evaluate(args: argparse.Namespace) -> int:
     if any(isinstance(method, Configuration) for method in methods):
         models, options = choose_network(options, musiq=False)
     run = open_run(
-        args.output, options, args.degradations, args.degraded_at, methods, people, models,
+        args.output,
+        options,
+        args.degradations,
+        args.degraded_at,
+        methods,
+        people,
+        models,
         args.beside,
-    )  # fmt: skip
+    )
     if not args.overwrite:
         run.check([m for m in methods if run.scale or not needs_musiq(m)], mine)
     run.meter = open_meter_of(options, dlib=bool(models and models.is_small))

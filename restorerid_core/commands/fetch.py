@@ -1,4 +1,5 @@
 """`fetch`: the weights that are missing, from the Hugging Face Hub."""
+
 from __future__ import annotations
 
 import argparse
@@ -30,12 +31,18 @@ def add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         f"arguments, {UNREACHABLE} the hub cannot be reached, 130 interrupted.",
     )
     add = parser.add_argument
-    add("--models", action="append", default=[], type=Path, metavar="DIR",
-        help="folder laid out like ComfyUI's models, made if need be; further ones are searched")
+    add(
+        "--models",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="folder laid out like ComfyUI's models, made if need be; further ones are searched",
+    )
     add("--yes", action="store_true", help="do not ask")
     add("--dry-run", action="store_true", help="only show what would be fetched")
     add("--keep", action="store_true", help=f"keep {FULL.name} after it is split")
-    parser.set_defaults(run=fetch)  # fmt: skip
+    parser.set_defaults(run=fetch)
 
 
 def fetch(args: argparse.Namespace) -> int:

@@ -1,4 +1,5 @@
 """`prepare`: training data from photos of people."""
+
 from __future__ import annotations
 
 import argparse
@@ -36,28 +37,76 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add = parser.add_argument
     add("inputs", nargs="+", type=Path, metavar="IN", help="folders of people or photos, lists")
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the data")
-    add("--size", type=number(ranges.PREPARED_SIZE), default=512, metavar="PX",
-        help="of the faces; default: %(default)s")
-    add("--aligned", action="store_true",
-        help="the photos are aligned faces (FFHQ's template) already and are only resized")
-    add("--least-side", type=number(ranges.AMOUNT), metavar="PX",
-        help=f"of a face's box in its photo; default: a quarter of --size, at least {SMALL_FACE}")
-    add("--least-score", type=number(ranges.SHARE), default=limits.score, metavar="P",
-        help="of the face detector; default: %(default)s")
-    add("--least-sharpness", type=number(ranges.AMOUNT), default=limits.sharpness, metavar="V",
-        help="variance of the Laplacian of the face at 112 px; default: %(default)s")
-    add("--least-norm", type=number(ranges.SHARE), default=limits.norm, metavar="PART",
-        help="of the median length of the person's ArcFace embeddings; default: %(default)s")
-    add("--least-cosine", type=number(ranges.COSINE), default=limits.cosine, metavar="COS",
-        help="of a face to the average of the person's other faces; default: %(default)s")
+    add(
+        "--size",
+        type=number(ranges.PREPARED_SIZE),
+        default=512,
+        metavar="PX",
+        help="of the faces; default: %(default)s",
+    )
+    add(
+        "--aligned",
+        action="store_true",
+        help="the photos are aligned faces (FFHQ's template) already and are only resized",
+    )
+    add(
+        "--least-side",
+        type=number(ranges.AMOUNT),
+        metavar="PX",
+        help=f"of a face's box in its photo; default: a quarter of --size, at least {SMALL_FACE}",
+    )
+    add(
+        "--least-score",
+        type=number(ranges.SHARE),
+        default=limits.score,
+        metavar="P",
+        help="of the face detector; default: %(default)s",
+    )
+    add(
+        "--least-sharpness",
+        type=number(ranges.AMOUNT),
+        default=limits.sharpness,
+        metavar="V",
+        help="variance of the Laplacian of the face at 112 px; default: %(default)s",
+    )
+    add(
+        "--least-norm",
+        type=number(ranges.SHARE),
+        default=limits.norm,
+        metavar="PART",
+        help="of the median length of the person's ArcFace embeddings; default: %(default)s",
+    )
+    add(
+        "--least-cosine",
+        type=number(ranges.COSINE),
+        default=limits.cosine,
+        metavar="COS",
+        help="of a face to the average of the person's other faces; default: %(default)s",
+    )
     add("--no-clip", action="store_true", help="keep no features of CLIP, which are 0.6 MB a face")
-    add("--shards", nargs="?", type=number(ranges.COUNT), const=PER_SHARD, metavar="N",
-        help=f"pack the faces into .tar files for webdataset, N in each; default N: {PER_SHARD}")
-    add("--models", action="append", default=[], type=Path, metavar="DIR",
-        help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models")
-    add("--device", type=device_name, default="auto",
-        help="of CLIP: auto, cpu, cuda, mps, xpu; default: %(default)s")
-    parser.set_defaults(run=prepare)  # fmt: skip
+    add(
+        "--shards",
+        nargs="?",
+        type=number(ranges.COUNT),
+        const=PER_SHARD,
+        metavar="N",
+        help=f"pack the faces into .tar files for webdataset, N in each; default N: {PER_SHARD}",
+    )
+    add(
+        "--models",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models",
+    )
+    add(
+        "--device",
+        type=device_name,
+        default="auto",
+        help="of CLIP: auto, cpu, cuda, mps, xpu; default: %(default)s",
+    )
+    parser.set_defaults(run=prepare)
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -110,21 +159,20 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
     features = open_features(vision, args.device)
     limits = limits_of(args)
     settings = {
-        "size": args.size, "aligned": args.aligned, **asdict(limits), "clip": bool(features),
+        "size": args.size,
+        "aligned": args.aligned,
+        **asdict(limits),
+        "clip": bool(features),
         **{name: sha256_of(path) for name, path in face_files(pack).items()},
-    }  # fmt: skip
+    }
     if vision:
         settings["CLIP vision"] = Digests(args.output / DIGESTS).of(vision)
     begun = any(args.output.glob(f"*/{RECORD}"))
     keep_settings(args.output, settings, write, begun)
-    return Preparation(
-        args.output, args.size, args.aligned, limits, load_analyzer(pack), features
-    )
+    return Preparation(args.output, args.size, args.aligned, limits, load_analyzer(pack), features)
 
 
 def limits_of(args: argparse.Namespace) -> Limits:
     """What the options say; a face that would be enlarged more than about twice is too small."""
     side = max(SMALL_FACE, args.size / 4) if args.least_side is None else args.least_side
-    return Limits(
-        side, args.least_score, args.least_sharpness, args.least_norm, args.least_cosine
-    )
+    return Limits(side, args.least_score, args.least_sharpness, args.least_norm, args.least_cosine)

@@ -1,4 +1,5 @@
 """What a command says while nothing else is to be seen."""
+
 from __future__ import annotations
 
 import logging

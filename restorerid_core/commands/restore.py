@@ -1,4 +1,5 @@
 """`restore`: photos, folders of photos, or aligned faces."""
+
 from __future__ import annotations
 
 import argparse
@@ -34,36 +35,74 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add = parser.add_argument
     add("photos", nargs="+", type=Path, metavar="PHOTO", help="photos or folders of photos")
     add("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
-    add("--reference", nargs="+", default=[], dest="references", metavar="REF",
+    add(
+        "--reference",
+        nargs="+",
+        default=[],
+        dest="references",
+        metavar="REF",
         help="the people: a photo each, or a folder with a photo or a subfolder for each; "
-        "NAME=PATH gives a photo or all photos of a folder to one person")
+        "NAME=PATH gives a photo or all photos of a folder to one person",
+    )
     add("--aligned", action="store_true", help="the photos are nothing but a face each")
     scale = parser.add_mutually_exclusive_group().add_argument
-    scale("--id-scale", type=number(ranges.ID_SCALE), metavar="λ",
-          help="fixed; default: by the quality of each face")
-    scale("--id-scale-preset", type=Path, metavar="FILE",
-          help="formula for that, as `calibrate` wrote it; default: the paper's for MUSIQ, or the "
-          "small network's")
-    add("--threshold", type=number(ranges.COSINE),
-        help="cosine for a match; default: that of the face models, 0.25 for insightface's")
-    add("--unmatched", choices=(BLIND, LEAVE),
+    scale(
+        "--id-scale",
+        type=number(ranges.ID_SCALE),
+        metavar="λ",
+        help="fixed; default: by the quality of each face",
+    )
+    scale(
+        "--id-scale-preset",
+        type=Path,
+        metavar="FILE",
+        help="formula for that, as `calibrate` wrote it; default: the paper's for MUSIQ, or the "
+        "small network's",
+    )
+    add(
+        "--threshold",
+        type=number(ranges.COSINE),
+        help="cosine for a match; default: that of the face models, 0.25 for insightface's",
+    )
+    add(
+        "--unmatched",
+        choices=(BLIND, LEAVE),
         help="faces that match nobody: restore blind, or leave; default: leave where there are "
-        "references, else blind")
-    add("--large-faces", choices=(LEAVE, RESTORE), default=LEAVE,
+        "references, else blind",
+    )
+    add(
+        "--large-faces",
+        choices=(LEAVE, RESTORE),
+        default=LEAVE,
         help="faces of more pixels than the small network gives: leave them, or restore them at "
-        "its size; default: %(default)s")
-    add("--color", choices=COLORS, default=AUTO,
+        "its size; default: %(default)s",
+    )
+    add(
+        "--color",
+        choices=COLORS,
+        default=AUTO,
         help="colours of the faces: restored, those of the photo, or auto, the photo's where it "
-        "has one tone as old prints; default: %(default)s")
-    add("--faces-per-run", type=number(ranges.FACES_PER_RUN), default=4,
-        help="largest batch; default: %(default)s")
+        "has one tone as old prints; default: %(default)s",
+    )
+    add(
+        "--faces-per-run",
+        type=number(ranges.FACES_PER_RUN),
+        default=4,
+        help="largest batch; default: %(default)s",
+    )
     add_engine_options(parser)
-    add("--overwrite", action="store_true",
-        help="make results again that are of another photo, settings, references or weights")
-    add("--report", action="store_true",
-        help="write report.md, and a picture before/after for each photo")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="make results again that are of another photo, settings, references or weights",
+    )
+    add(
+        "--report",
+        action="store_true",
+        help="write report.md, and a picture before/after for each photo",
+    )
     add("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(run=restore)  # fmt: skip
+    parser.set_defaults(run=restore)
 
 
 def restore(args: argparse.Namespace) -> int:
@@ -105,5 +144,3 @@ def report(jobs: Sequence[Job], output: Path) -> int:
 def printable(text: str) -> str:
     """On one line of a terminal: line ends and other commands to it become escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-

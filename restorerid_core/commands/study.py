@@ -1,4 +1,5 @@
 """`study`: people say which restoration is better, and their votes are counted."""
+
 from __future__ import annotations
 
 import argparse
@@ -19,26 +20,35 @@ def add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parts = parser.add_subparsers(title="parts", required=True, metavar="PART")
     make = parts.add_parser(
-        "make", help="write the page",
+        "make",
+        help="write the page",
         description="One HTML file of what `evaluate` made. It shows the damaged photo, the "
         "reference and the two restorations, in random order; the undamaged original is not in it.",
-    )  # fmt: skip
+    )
     add = make.add_argument
     add("people", type=Path, metavar="PEOPLE", help="folder with a folder for each person")
     add("results", type=Path, metavar="RESULTS", help="folder that `evaluate` wrote")
     add("-o", "--output", required=True, type=Path, metavar="FILE.html", help="the page")
     add("--methods", nargs=2, required=True, metavar="METHOD", help="such as: base aidsa")
-    add("--degradations", nargs="+", default=["heavy"], metavar="PRESET",
-        help="default: %(default)s")  # fmt: skip
+    add(
+        "--degradations",
+        nargs="+",
+        default=["heavy"],
+        metavar="PRESET",
+        help="default: %(default)s",
+    )
     add("--limit", type=number(COUNT), metavar="N", help="only the first N people")
     add("--title", default=TITLE, help="default: %(default)s")
     make.set_defaults(run=make_study)
     count = parts.add_parser(
-        "count", help="count votes", description="Each method's share of all votes, with its 95 %% "
+        "count",
+        help="count votes",
+        description="Each method's share of all votes, with its 95 %% "
         "confidence interval, which takes every vote for independent of the others.",
-    )  # fmt: skip
-    count.add_argument("votes", nargs="+", type=Path, metavar="VOTES.json",
-                       help="saved by the page")  # fmt: skip
+    )
+    count.add_argument(
+        "votes", nargs="+", type=Path, metavar="VOTES.json", help="saved by the page"
+    )
     count.set_defaults(run=count_study)
 
 
@@ -62,5 +72,7 @@ def count_study(args: argparse.Namespace) -> None:
     shares = count_votes(args.votes)
     print(f"{'method':<16}{'votes':>7}{'share':>8}   95 % interval")
     for share in shares:
-        print(f"{share.method:<16}{share.votes:>7}{share.share:>8.1%}   "
-              f"{share.low:.1%} to {share.high:.1%}")  # fmt: skip
+        print(
+            f"{share.method:<16}{share.votes:>7}{share.share:>8.1%}   "
+            f"{share.low:.1%} to {share.high:.1%}"
+        )

@@ -1,4 +1,5 @@
 """`train`: the stages of the paper on prepared photos."""
+
 from __future__ import annotations
 
 import argparse
@@ -22,9 +23,19 @@ if TYPE_CHECKING:
     Config = RunConfig | LatentsConfig | SmallConfig
 
 FREE = (
-    "iterations", "accumulation", "gradient_checkpointing", "workers", "log_every", "save_every",
-    "keep", "held_out", "sample_every", "samples", "sample_steps", "cooldown",
-)  # fmt: skip
+    "iterations",
+    "accumulation",
+    "gradient_checkpointing",
+    "workers",
+    "log_every",
+    "save_every",
+    "keep",
+    "held_out",
+    "sample_every",
+    "samples",
+    "sample_steps",
+    "cooldown",
+)
 """What may be changed before a run goes on."""
 STAGES = {
     "base": "stage 1: LQ encoder and SPADE, without faces",
@@ -59,9 +70,14 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     add = parser.add_argument
     add("stage", choices=STAGES, help="; ".join(f"{k}: {text}" for k, text in STAGES.items()))
-    add("--config", required=True, type=Path, metavar="FILE",
-        help="settings in JSON or TOML; see docs/training.md")
-    parser.set_defaults(run=train)  # fmt: skip
+    add(
+        "--config",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="settings in JSON or TOML; see docs/training.md",
+    )
+    parser.set_defaults(run=train)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -83,9 +99,12 @@ def train(args: argparse.Namespace) -> None:
     from ..weights.conversion import SD15_NAME, SLIM_NAME
 
     kinds: dict[str, type[Any]] = {
-        "autoencoder": AutoencoderConfig, "unet": UNetConfig, "latents": LatentsConfig,
-        "left": LeftConfig, "small": SmallConfig,
-    }  # fmt: skip
+        "autoencoder": AutoencoderConfig,
+        "unet": UNetConfig,
+        "latents": LatentsConfig,
+        "left": LeftConfig,
+        "small": SmallConfig,
+    }
     kind = kinds.get(args.stage, TrainingConfig)  # that of the paper's stages
     config = read_config(args.config, kind, PRESETS.get(args.stage, {}))
     check_sources(config)

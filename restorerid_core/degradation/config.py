@@ -4,15 +4,20 @@ The order of the stages and the ranges `released` are those of the authors' rele
 (`RealESRGAN_CBDNet/Degradation_model.py`, `configs/v15/v15-RestorerID.yaml`): the second-order
 degradation of Real-ESRGAN (arXiv 2107.10833, §3) with noise on the sensor instead of on the photo.
 """
+
 from dataclasses import dataclass
 
 Range = tuple[float, float]
 """Lowest and highest value, drawn uniformly between them."""
 
 KERNELS = {
-    "isotropic": 0.45, "anisotropic": 0.25, "generalised isotropic": 0.12,
-    "generalised anisotropic": 0.03, "plateau isotropic": 0.12, "plateau anisotropic": 0.03,
-}  # fmt: skip
+    "isotropic": 0.45,
+    "anisotropic": 0.25,
+    "generalised isotropic": 0.12,
+    "generalised anisotropic": 0.03,
+    "plateau isotropic": 0.12,
+    "plateau anisotropic": 0.03,
+}
 """Kinds of blur and how often each comes, when it is not a sinc filter."""
 KERNEL_SIZES = tuple(range(7, 22, 2))
 """Sides of the blur kernels in px, each as likely as the others."""

@@ -1,4 +1,5 @@
 """Random numbers of one image, always made on the CPU so that every device gets the same."""
+
 from collections.abc import Sequence
 
 import torch

@@ -1,4 +1,5 @@
 """Blurring with a kernel, and the sharpening that comes before the degradation."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor

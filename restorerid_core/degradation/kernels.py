@@ -1,4 +1,5 @@
 """Blur kernels: six kinds of Gaussian-like kernel, and the sinc filter that makes ringing."""
+
 import math
 from dataclasses import dataclass
 

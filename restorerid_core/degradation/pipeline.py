@@ -1,4 +1,5 @@
 """The whole degradation, image by image."""
+
 from collections.abc import Sequence
 
 import torch

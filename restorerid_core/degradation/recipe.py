@@ -1,4 +1,5 @@
 """Everything random about one degraded image, drawn before any pixel is touched."""
+
 from dataclasses import dataclass
 
 from .config import DegradationConfig, Resizing, Stage

@@ -1,4 +1,5 @@
 """Resizing as cameras and web sites do it, and JPEG."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -3,6 +3,7 @@
 A curve here is the camera's own followed by sRGB's, as in the authors' release
 (`RealESRGAN_CBDNet/ISP_implement_tensor.py`, which undoes the camera's curve, then sRGB's).
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -86,9 +87,13 @@ def _unusable(path: Path) -> str:
 
 
 def _is_curve(light: np.ndarray, brightness: np.ndarray) -> bool:
-    return light.shape == brightness.shape and len(light) > 1 and all(
-        abs(values[0]) < 0.05 and abs(values[-1] - 1) < 0.05 and (np.diff(values) >= 0).all()
-        for values in (light, brightness)
+    return (
+        light.shape == brightness.shape
+        and len(light) > 1
+        and all(
+            abs(values[0]) < 0.05 and abs(values[-1] - 1) < 0.05 and (np.diff(values) >= 0).all()
+            for values in (light, brightness)
+        )
     )
 
 

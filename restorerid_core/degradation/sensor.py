@@ -3,6 +3,7 @@
 Brightness to light, light to the camera's colours, one colour a pixel; white balance undone, noise,
 white balance; demosaicing, the camera's colours to light, light to brightness.
 """
+
 from dataclasses import dataclass
 
 import torch
@@ -62,8 +63,12 @@ def photograph(image: Tensor, exposure: Exposure, curves: Curves) -> Tensor:
     response = curves(*exposure.curve)
     to_camera = camera_matrix(exposure.camera)
     raw = mosaic(_mix(to_camera, response.light(image)).clamp(0, 1), exposure.corner)
-    gains = mosaic(torch.tensor([exposure.red, 1.0, exposure.blue], device=image.device)
-                   .view(3, 1, 1).expand_as(image), exposure.corner)  # fmt: skip
+    gains = mosaic(
+        torch.tensor([exposure.red, 1.0, exposure.blue], device=image.device)
+        .view(3, 1, 1)
+        .expand_as(image),
+        exposure.corner,
+    )
     noisy = add_noise(raw * gains, exposure.signal, exposure.constant, exposure.seed)
     balanced = (noisy.clamp(0, 1) / gains).clamp(0, 1)
     colours = demosaic(balanced, exposure.corner).clamp(0, 1)
@@ -116,8 +121,9 @@ def _estimates(raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     padded = F.pad(raw[None, None], (2, 2, 2, 2), mode="reflect")[0, 0]  # keeps the pattern
 
     def around(*places: tuple[int, int]) -> Tensor:
-        return torch.stack([padded[2 + y : 2 + y + height, 2 + x : 2 + x + width]
-                            for y, x in places]).sum(0)  # fmt: skip
+        return torch.stack(
+            [padded[2 + y : 2 + y + height, 2 + x : 2 + x + width] for y, x in places]
+        ).sum(0)
 
     above, beside = around((-1, 0), (1, 0)), around((0, -1), (0, 1))
     far_above, far_beside = around((-2, 0), (2, 0)), around((0, -2), (0, 2))

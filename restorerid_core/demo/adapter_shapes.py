@@ -1,4 +1,5 @@
 """The tensors of the adapter by the authors' names, at any size."""
+
 from torch import Size
 
 from ..adapter.adapter import Adapter
@@ -19,9 +20,13 @@ def scaled(width: int, **sizes: int) -> ModelConfig:
 def adapter_shapes(config: ModelConfig) -> dict[str, Size]:
     """Shapes of the whole adapter by the authors' keys, from the modules and the authors' names."""
     projector = FaceProjector(
-        config.id_dim, config.clip_dim, config.context_dim, config.id_tokens,
-        config.projector_depth, device="meta",
-    )  # fmt: skip
+        config.id_dim,
+        config.clip_dim,
+        config.context_dim,
+        config.id_tokens,
+        config.projector_depth,
+        device="meta",
+    )
     shapes = {k: v.shape for k, v in Adapter(config, device="meta").state_dict().items()}
     shapes |= {FACE_PROJECTOR + k: v.shape for k, v in projector.state_dict().items()}
     for name, channels in zip(ATTENTIONS, config.attention_channels, strict=True):

@@ -3,6 +3,7 @@
 The detector is scikit-image's cascade of local binary patterns; the landmarks are a template laid
 into its box. The recogniser compares pixels, so it tells a picture from another, not people.
 """
+
 from __future__ import annotations
 
 from functools import cache
@@ -34,10 +35,13 @@ class CascadeDetector:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Boxes with scores (n, 5) and landmarks (n, 5, 2) of an (H, W, 3) uint8 BGR picture."""
         found = _cascade().detect_multi_scale(
-            np.ascontiguousarray(img[..., ::-1]), scale_factor=1.1, step_ratio=1,
-            min_size=(SMALLEST, SMALLEST), max_size=(LARGEST, LARGEST),
+            np.ascontiguousarray(img[..., ::-1]),
+            scale_factor=1.1,
+            step_ratio=1,
+            min_size=(SMALLEST, SMALLEST),
+            max_size=(LARGEST, LARGEST),
             min_neighbor_number=AGREEING,
-        )  # fmt: skip
+        )
         boxes = [
             (at["c"], at["r"], at["c"] + at["width"], at["r"] + at["height"], SCORE) for at in found
         ]

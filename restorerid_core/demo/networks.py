@@ -2,6 +2,7 @@
 
 Sizes are read off the files as always, so no code knows these from the trained ones.
 """
+
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,10 +39,17 @@ def small_models(root: Path) -> Models:
         "cond_stage_model.transformer.text_model.", 768, 1, TEXT, ["final_layer_norm"]
     )
     vision = clip_shapes("vision_model.", CLIP_DIM, 2, VISION, ["pre_layrnorm", "post_layernorm"])
-    adapter = adapter_shapes(scaled(
-        WIDTH, lq_width=WIDTH, lq_channels=WIDTH, hidden_channels=16, lora_rank=4,
-        clip_dim=CLIP_DIM, projector_depth=1,
-    ))  # fmt: skip
+    adapter = adapter_shapes(
+        scaled(
+            WIDTH,
+            lq_width=WIDTH,
+            lq_channels=WIDTH,
+            hidden_channels=16,
+            lora_rank=4,
+            clip_dim=CLIP_DIM,
+            projector_depth=1,
+        )
+    )
     files = (
         (BASE, unet_shapes(WIDTH) | vae_shapes(WIDTH) | text),
         (CLIP_VISION, vision),

@@ -1,4 +1,5 @@
 """A photo and its reference: scikit-image's portrait of Eileen Collins (NASA, public domain)."""
+
 from io import BytesIO
 
 import numpy as np

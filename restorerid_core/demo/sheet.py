@@ -1,4 +1,5 @@
 """The demonstration's result sheet: every stage of a restoration side by side."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -18,9 +19,13 @@ LABELS = ("degraded photo", "its face", "reference", "restored face", "restored 
 
 
 def result_sheet(
-    restorer: PhotoRestorer, photo: Tensor, reference: Tensor, restored: Tensor,
-    result: Mapping[str, Any], note: str = "",
-) -> Tensor:  # fmt: skip
+    restorer: PhotoRestorer,
+    photo: Tensor,
+    reference: Tensor,
+    restored: Tensor,
+    result: Mapping[str, Any],
+    note: str = "",
+) -> Tensor:
     """(3, h, w) in [0, 1], labelled.
 
     Args:

@@ -1,4 +1,5 @@
 """The demonstration of the small network: a face degraded, restored blind and with a reference."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -46,18 +47,21 @@ class Faces:
 
 
 def small_sheet(
-    faces: Faces, blind: tuple[Tensor, Mapping[str, Any]],
+    faces: Faces,
+    blind: tuple[Tensor, Mapping[str, Any]],
     known: tuple[Tensor, Mapping[str, Any]],
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """(3, h, w) in [0, 1]: degraded, blind, with the reference, original, each with its figures.
 
     Args:
         blind, known: the restored face (3, 128, 128), and the fields of its `FaceResult`.
     """
     shown = {
-        "degraded": faces.degraded, "restored blind": blind[0],
-        "restored with the reference": known[0], "original": faces.original,
-    }  # fmt: skip
+        "degraded": faces.degraded,
+        "restored blind": blind[0],
+        "restored with the reference": known[0],
+        "original": faces.original,
+    }
     goal = _embedding(faces.original)
     captions = [
         f"PSNR {psnr(picture, faces.original):.1f} dB, ID {float(_embedding(picture) @ goal):.3f}"

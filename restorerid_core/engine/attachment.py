@@ -1,4 +1,5 @@
 """The adapter in a diffusers UNet, and out of it again."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,4 +1,5 @@
 """What the engine's results depend on, as `run_folder` keeps it beside them."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,14 +17,20 @@ from .options import RestoreOptions, split_reference
 from .references import reference_sources
 
 SETTINGS = (
-    "size", "seed", "steps", "guidance", "sampler", "color_fix", "prompt", "negative", "start",
-)  # fmt: skip
+    "size",
+    "seed",
+    "steps",
+    "guidance",
+    "sampler",
+    "color_fix",
+    "prompt",
+    "negative",
+    "start",
+)
 """Options that every restored face depends on."""
 
 
-def restoration_basis(
-    options: RestoreOptions, models: Models, digests: Digests
-) -> dict[str, Any]:
+def restoration_basis(options: RestoreOptions, models: Models, digests: Digests) -> dict[str, Any]:
     """What every result of `restore` depends on, but for its photo.
 
     Args:
@@ -41,7 +48,7 @@ def restoration_basis(
         **large,
         **(scale_basis(options, models, digests) if options.id_scale is None else {}),
         "reference": reference_basis(options.references, digests),
-    }  # fmt: skip
+    }
 
 
 def files_read(options: RestoreOptions, models: Models) -> list[Path]:
@@ -55,19 +62,21 @@ def engine_basis(options: RestoreOptions, models: Models, digests: Digests) -> d
     device = open_device(options.device)
     return {
         **{name: getattr(options, name) for name in SETTINGS},
-        "dtype": choose_dtype(options.dtype, device), "device": device.type,
+        "dtype": choose_dtype(options.dtype, device),
+        "device": device.type,
         "low_memory": options.low_memory,
         **{name: digests.of(path) for name, path in weight_files(models).items()},
-    }  # fmt: skip
+    }
 
 
 def weight_files(models: Models) -> dict[str, Path]:
     """Every file of `models` by what it is."""
     return {
-        "adapter": models.adapter, "base": models.base,
+        "adapter": models.adapter,
+        "base": models.base,
         **({"CLIP vision": models.clip_vision} if models.clip_vision else {}),
         **face_files(models.faces),
-    }  # fmt: skip
+    }
 
 
 def face_files(pack: FacePack) -> dict[str, Path]:
@@ -102,8 +111,7 @@ def reference_basis(references: Sequence[str], digests: Digests) -> str:
     """One digest of everyone's name and photos."""
     shown = [
         [split_reference(reference)[0] or path.name, [digests.of(file) for file in files]]
-        for reference in references for path, files in reference_sources(reference)
-    ]  # fmt: skip
+        for reference in references
+        for path, files in reference_sources(reference)
+    ]
     return digest_of(shown)
-
-

@@ -1,4 +1,5 @@
 """CLIP from its usual files, without any download: the prompts' encoder and ViT-H/14."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -128,9 +129,13 @@ def _under(path: Path, prefix: str) -> dict[str, Tensor]:
 
 
 def _loaded(
-    kind: Any, config: Any, tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype,
+    kind: Any,
+    config: Any,
+    tensors: Mapping[str, Tensor],
+    name: str,
+    dtype: torch.dtype,
     device: torch.device,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """transformers' model with these weights; its versions 4 and 5 name them differently."""
     from accelerate import init_empty_weights
 

@@ -1,4 +1,5 @@
 """Devices and data types by their names, and shares of the work for several processes."""
+
 from __future__ import annotations
 
 import gc

@@ -1,4 +1,5 @@
 """A folder of photos, restored one after another."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,9 +23,13 @@ from .photos import PhotoRestorer, PhotoResult
 
 
 def restore_all(
-    restorer: PhotoRestorer, jobs: Sequence[Job], aligned: bool = False,
-    basis: Basis | None = None, overwrite: bool = False, report: bool = False,
-) -> None:  # fmt: skip
+    restorer: PhotoRestorer,
+    jobs: Sequence[Job],
+    aligned: bool = False,
+    basis: Basis | None = None,
+    overwrite: bool = False,
+    report: bool = False,
+) -> None:
     """One photo after another; one that fails is noted in its job, and the next follows.
 
     Photos that another process is at come last, and only if it has not finished them.
@@ -61,9 +66,7 @@ def restore_all(
             free_memory()
 
 
-def write_report(
-    job: Job, photo: Tensor, result: PhotoResult, basis: Basis | None = None
-) -> None:
+def write_report(job: Job, photo: Tensor, result: PhotoResult, basis: Basis | None = None) -> None:
     """A picture before/after, and a table of the faces, under OUT/report."""
     picture, table = report_files(job)
     picture.parent.mkdir(exist_ok=True)

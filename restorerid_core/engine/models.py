@@ -1,4 +1,5 @@
 """SD-1.5's UNet and VAE from its usual files, without any download."""
+
 from __future__ import annotations
 
 import json
@@ -73,9 +74,13 @@ def from_original(kind: Any, tensors: Mapping[str, Tensor], config: Mapping[str,
 
 
 def _part(
-    path: Path, group: str, kind: Any, config: Callable[[Mapping[str, Tensor]], dict[str, Any]],
-    dtype: torch.dtype, device: torch.device,
-) -> Any:  # fmt: skip
+    path: Path,
+    group: str,
+    kind: Any,
+    config: Callable[[Mapping[str, Tensor]], dict[str, Any]],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Any:
     """diffusers' model from the original names, in little more memory than its weights take."""
     keys = [key for key in open_tensors(path).tensors if group_of(key) == group]
     # Copied, for the system ends a process that reads a mapped file which was truncated.

@@ -1,4 +1,5 @@
 """The adapter's networks from their file."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -46,9 +47,13 @@ class Networks:
 
 
 def _fill(
-    network: nn.Module, weights: dict[str, Tensor], name: str, device: torch.device,
-    dtype: torch.dtype, precise: tuple[str, ...] = (),
-) -> None:  # fmt: skip
+    network: nn.Module,
+    weights: dict[str, Tensor],
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    precise: tuple[str, ...] = (),
+) -> None:
     """`name` is the file's; `precise` are prefixes of weights that stay in float32."""
     moved = {
         key: cast(weight, torch.float32 if key.startswith(precise) else dtype, key, name).to(device)

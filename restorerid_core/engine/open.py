@@ -1,4 +1,5 @@
 """From options to opened networks: which network, its weights, the people and their identities."""
+
 from __future__ import annotations
 
 import ctypes
@@ -93,8 +94,9 @@ def choose_network(options: RestoreOptions, musiq: bool) -> tuple[Models, Restor
                 raise
             log.warning(
                 "the small network (faces of %d px) restores, for the full one is not all here: %s",
-                small.SIDE, error,
-            )  # fmt: skip
+                small.SIDE,
+                error,
+            )
     models = models or small.small_models()
     if models.is_small:
         return models, options.completed(SMALL_NETWORK, SMALL, DlibAnalyzer.same)
@@ -170,9 +172,12 @@ def formula_of(options: RestoreOptions, models: Models) -> IDScalePreset:
 
 
 def identify(
-    people: Mapping[str, Reference], models: Models, networks: Networks, dtype: torch.dtype,
+    people: Mapping[str, Reference],
+    models: Models,
+    networks: Networks,
+    dtype: torch.dtype,
     device: torch.device,
-) -> dict[str, FaceIdentity]:  # fmt: skip
+) -> dict[str, FaceIdentity]:
     """Everyone's identity; CLIP, where there is one, is loaded for it and freed again."""
     usable = [person for person in people.values() if person.faces]
     if not usable:

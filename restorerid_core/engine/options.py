@@ -1,4 +1,5 @@
 """What a restoration depends on beside its photos. Needs no torch, for `--help` to be quick."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
@@ -72,9 +73,10 @@ class RestoreOptions:
 
     def __post_init__(self) -> None:
         for limits, name in (
-            (ranges.ID_SCALE, "id_scale"), (ranges.COSINE, "threshold"),
+            (ranges.ID_SCALE, "id_scale"),
+            (ranges.COSINE, "threshold"),
             (ranges.FACES_PER_RUN, "faces_per_run"),
-        ):  # fmt: skip
+        ):
             if (value := getattr(self, name)) is not None:
                 limits.check(value, name)
         ranges.check_choice(self.unmatched or BLIND, (BLIND, LEAVE), "unmatched")
@@ -94,12 +96,16 @@ class RestoreOptions:
         """
         settings = self._settings(usual)
         return replace(
-            self, network=network, steps=settings.steps, guidance=settings.guidance,
-            size=settings.size, start=settings.start,
+            self,
+            network=network,
+            steps=settings.steps,
+            guidance=settings.guidance,
+            size=settings.size,
+            start=settings.start,
             threshold=threshold if self.threshold is None else self.threshold,
             # With references, strangers are not what the user asks for.
             unmatched=self.unmatched or (LEAVE if self.references else BLIND),
-        )  # fmt: skip
+        )
 
     @property
     def settings(self) -> Settings:

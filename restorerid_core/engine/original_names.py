@@ -3,6 +3,7 @@
 Tensors that each hold a number of their own are sent through diffusers' reading of such a file;
 where a number arrives tells the name.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,5 @@
 """Whole photographs and aligned faces: found, matched, restored and put back."""
+
 from __future__ import annotations
 
 import logging
@@ -124,9 +125,11 @@ class PhotoRestorer:
         faces = [CropFace.of(found[index], number) for number, index in enumerate(order, 1)]
         crops = crop_faces(photo[None], faces, [], self.pack, size=self.settings.size or CROP)
         matches = match_faces(
-            np.array([face.face.embedding for face in faces]), self._templates, self.threshold,
+            np.array([face.face.embedding for face in faces]),
+            self._templates,
+            self.threshold,
             [0] * len(faces),
-        )  # fmt: skip
+        )
         results = [
             LEAVE if self._is_too_large(face) else match.result or self.unmatched
             for face, match in zip(faces, matches, strict=True)
@@ -140,12 +143,21 @@ class PhotoRestorer:
             parts.append((part, restored))
             quality |= {f.number: m for f, m in zip(part.faces, measured, strict=True)}
         image, _ = paste_faces(photo[None], parts, self.paste)
-        return PhotoResult(image[0], tuple(
-            FaceResult(f.number, TOO_LARGE if self._is_too_large(f) else result,
-                       m.cosines.get(result), *quality.get(f.number, NOTHING),
-                       tuple(map(round, f.face.bbox.tolist())), reason(m, faces))
-            for f, m, result in zip(faces, matches, results, strict=True)
-        ), self._scored_by)  # fmt: skip
+        return PhotoResult(
+            image[0],
+            tuple(
+                FaceResult(
+                    f.number,
+                    TOO_LARGE if self._is_too_large(f) else result,
+                    m.cosines.get(result),
+                    *quality.get(f.number, NOTHING),
+                    tuple(map(round, f.face.bbox.tolist())),
+                    reason(m, faces),
+                )
+                for f, m, result in zip(faces, matches, results, strict=True)
+            ),
+            self._scored_by,
+        )
 
     @property
     def _scored_by(self) -> str:

@@ -1,4 +1,5 @@
 """Where diffusers keeps the parts of SD-1.5's UNet that the authors' checkpoint names."""
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,4 +1,5 @@
 """What a face's ID-scale follows: a score of the degraded photo, high where little is lost."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

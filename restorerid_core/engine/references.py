@@ -1,4 +1,5 @@
 """The people of a restoration's references, read and studied."""
+
 from __future__ import annotations
 
 import logging

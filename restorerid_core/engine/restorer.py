@@ -1,4 +1,5 @@
 """Face crops in, restored face crops out."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,9 +35,14 @@ class Restorer:
     """
 
     def __init__(
-        self, base: SD15, networks: Networks, text: Tensor, negative: Tensor, device: torch.device,
+        self,
+        base: SD15,
+        networks: Networks,
+        text: Tensor,
+        negative: Tensor,
+        device: torch.device,
         low_memory: bool = False,
-    ):  # fmt: skip
+    ):
         self.base = base
         self.text = text
         self.negative = negative
@@ -82,9 +88,15 @@ class Restorer:
             latent = self.encode(prepared.padded)
             check_finite(latent, "The VAE's encoder", self.base.vae.dtype)
             conditions = Conditions(
-                LQCondition(latent, prepared.size), face, tuple(scale), self.text, self.negative,
-                settings.guidance, settings.structure, settings.fir,
-            )  # fmt: skip
+                LQCondition(latent, prepared.size),
+                face,
+                tuple(scale),
+                self.text,
+                self.negative,
+                settings.guidance,
+                settings.structure,
+                settings.fir,
+            )
             sample = self._sample(conditions, settings, progress)
             check_finite(sample, f"The sampler '{settings.sampler}'", sample.dtype)
             restored = self.decode(sample)

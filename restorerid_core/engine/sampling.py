@@ -1,4 +1,5 @@
 """From noise to a restored latent: guidance, the released schedule, and diffusers' schedulers."""
+
 from __future__ import annotations
 
 import math
@@ -111,10 +112,15 @@ class Denoiser:
         c = self._c
         timestep = timestep.to(x.device)
         step = StepConditioning(
-            self._adapter, self._latent, timestep, self._identity,
-            1 if c.face is None else len(c.face.tokens), self._scale if c.face else None,
-            c.structure, c.fir,
-        )  # fmt: skip
+            self._adapter,
+            self._latent,
+            timestep,
+            self._identity,
+            1 if c.face is None else len(c.face.tokens),
+            self._scale if c.face else None,
+            c.structure,
+            c.fir,
+        )
         rows = x.to(**self._like).repeat(len(self._texts), 1, 1, 1)
         text = torch.cat([text.expand(len(x), -1, -1) for text in self._texts])
         eps = self._network(rows, timestep, text, step).float()
@@ -126,9 +132,13 @@ class Denoiser:
 
 
 def sample_released(
-    denoiser: Callable[[Tensor, Tensor], Tensor], noise: Tensor, schedule: ReleasedSchedule,
-    fresh: Noise, progress: Progress | None = None, latent: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    denoiser: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+    schedule: ReleasedSchedule,
+    fresh: Noise,
+    progress: Progress | None = None,
+    latent: Tensor | None = None,
+) -> Tensor:
     """The released sampler: DDIM with eta 1 over its own timesteps.
 
     Args:
@@ -139,9 +149,7 @@ def sample_released(
         (B, 4, h, w), the latent (scaled by 0.18215 as the network sees it).
     """
     sigmas = schedule.sigmas.to(noise.device)
-    timesteps = torch.tensor(
-        schedule.network_timesteps, dtype=torch.float32, device=noise.device
-    )
+    timesteps = torch.tensor(schedule.network_timesteps, dtype=torch.float32, device=noise.device)
     x = noise * (1 + sigmas[0] ** 2).sqrt() if latent is None else latent + sigmas[0] * noise
     for i in range(len(sigmas) - 1):
         eps = denoiser(x / (1 + sigmas[i] ** 2).sqrt(), timesteps[i : i + 1])
@@ -153,10 +161,14 @@ def sample_released(
 
 
 def sample_with(
-    denoiser: Callable[[Tensor, Tensor], Tensor], noise: Tensor, scheduler: Any, steps: int,
-    generator: torch.Generator | None = None, progress: Progress | None = None,
+    denoiser: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+    scheduler: Any,
+    steps: int,
+    generator: torch.Generator | None = None,
+    progress: Progress | None = None,
     latent: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """A run with any of diffusers' ε-predicting schedulers; as `sample_released`."""
     scheduler.set_timesteps(steps, device=noise.device)
     extra = {"generator": generator} if "generator" in _parameters(scheduler.step) else {}

@@ -1,4 +1,5 @@
 """diffusers' schedulers by name, with SD-1.5's noise."""
+
 from __future__ import annotations
 
 from inspect import signature
@@ -15,9 +16,13 @@ SHORT = {
 }
 SAMPLERS = (RELEASED, *SHORT)
 SD15_NOISE = {
-    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,
-    "prediction_type": "epsilon", "clip_sample": False,
-}  # fmt: skip
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+    "prediction_type": "epsilon",
+    "clip_sample": False,
+}
 
 
 def make_scheduler(name: str) -> Any:

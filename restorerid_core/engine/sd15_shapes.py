@@ -1,4 +1,5 @@
 """The tensors of SD-1.5 by the names of its original checkpoint, at any width."""
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,9 +22,11 @@ class _UNet:
 
 
 def unet_shapes(
-    width: int = 320, multipliers: Sequence[int] = MULTIPLIERS, latent: int = LATENT,
+    width: int = 320,
+    multipliers: Sequence[int] = MULTIPLIERS,
+    latent: int = LATENT,
     text: int = TEXT,
-) -> dict[str, Size]:  # fmt: skip
+) -> dict[str, Size]:
     """Shapes by key, with the prefix of a whole checkpoint.
 
     Args:
@@ -36,9 +39,11 @@ def unet_shapes(
 
 
 def vae_shapes(
-    width: int = 128, multipliers: Sequence[int] = MULTIPLIERS, blocks: int = 2,
+    width: int = 128,
+    multipliers: Sequence[int] = MULTIPLIERS,
+    blocks: int = 2,
     latent: int = LATENT,
-) -> dict[str, Size]:  # fmt: skip
+) -> dict[str, Size]:
     """As `unet_shapes`, of the autoencoder.
 
     Args:
@@ -67,9 +72,7 @@ def clip_shapes(
     return {prefix + key: Size(shape) for key, shape in found.items()}
 
 
-def _vae(
-    widths: Sequence[int], blocks: int, latent: int
-) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _vae(widths: Sequence[int], blocks: int, latent: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from _layer("quant_conv", 2 * latent, 2 * latent, 1)
     yield from _layer("post_quant_conv", latent, latent, 1)
     for side, levels in (("encoder", "down"), ("decoder", "up")):
@@ -151,9 +154,7 @@ def _resblock(
         yield from _layer(f"{name}.skip_connection", out, channels, 1)
 
 
-def _transformer(
-    name: str, channels: int, text: int
-) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _transformer(name: str, channels: int, text: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from _norm(f"{name}.norm", channels)
     yield from _layer(f"{name}.proj_in", channels, channels, 1)
     block = f"{name}.transformer_blocks.0"

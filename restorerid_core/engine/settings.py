@@ -1,4 +1,5 @@
 """How faces are restored: settings and their defaults. Needs no torch, for `--help` to be quick."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """The sizes of SD-1.5's parts and of CLIP, read off their tensors: small ones serve for trials."""
+
 from __future__ import annotations
 
 import json
@@ -36,13 +37,18 @@ def unet_config(
     name = UNET + "input_blocks.{}.0.out_layers.3.weight"
     widths = [len(tensors[name.format(number)]) for number in (1, 4, 7, 10)]
     channels, text = (
-        tensors[UNET + key].shape[1] for key in
-        ("input_blocks.0.0.weight", "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight")
-    )  # fmt: skip
+        tensors[UNET + key].shape[1]
+        for key in (
+            "input_blocks.0.0.weight",
+            "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
+        )
+    )
     config = _shipped("unet") | {
-        "block_out_channels": widths, "in_channels": channels, "out_channels": channels,
+        "block_out_channels": widths,
+        "in_channels": channels,
+        "out_channels": channels,
         "cross_attention_dim": text,
-    }  # fmt: skip
+    }
     if GROUPS in metadata:
         config["norm_num_groups"] = _count(metadata, GROUPS)
     if HEAD_CHANNELS in metadata:

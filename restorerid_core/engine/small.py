@@ -1,4 +1,5 @@
 """The small network: faces of 128 px, no CLIP, no MUSIQ, no downloads."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -68,6 +69,7 @@ def without_clip(networks: Networks) -> FaceFeatures:
     """Face features where one constant token stands for CLIP's, as in training on kept latents."""
     width = networks.adapter.config.clip_dim
     return FaceFeatures(
-        lambda crops: torch.zeros(len(crops), 1, width), lambda: torch.zeros(1, 1, width),
+        lambda crops: torch.zeros(len(crops), 1, width),
+        lambda: torch.zeros(1, 1, width),
         networks.project,
-    )  # fmt: skip
+    )

@@ -1,4 +1,5 @@
 """SD-1.5's VAE: images to latents as the networks see them, and back."""
+
 from __future__ import annotations
 
 from typing import Any

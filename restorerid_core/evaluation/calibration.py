@@ -1,4 +1,5 @@
 """α and β of the adaptive ID-scale for one's own weights (paper, section 3.4)."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -88,9 +89,12 @@ def fit_formula(curves: Curves, draws: int = 1000, seed: int = 0) -> Fit:
 
 
 def _best(
-    curves: Curves, identity: np.ndarray, weights: np.ndarray, alphas: np.ndarray,
+    curves: Curves,
+    identity: np.ndarray,
+    weights: np.ndarray,
+    alphas: np.ndarray,
     betas: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """(D, 2): α and β of the highest sum of identity, for each row of the weights (D, N)."""
     rows = np.arange(len(weights))
     highest, found = np.full(len(rows), -np.inf), np.zeros((len(rows), 2))

@@ -1,4 +1,5 @@
 """ID against ID-scale as a figure, like the paper's Fig. 5."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The set of faces that the paper's protocol is run on."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

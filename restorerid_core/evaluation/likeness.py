@@ -1,4 +1,5 @@
 """How far a restored face has moved, and whether it is still the same person."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
 """All metrics of one picture, as far as their weights are there."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,5 @@
 """What is compared: baselines, the four configurations of the paper's Table 3, and others."""
+
 from __future__ import annotations
 
 import re
@@ -129,9 +130,11 @@ def parse_method(text: str) -> Method:
         )
     scale = options.get("scale", "musiq")
     return Configuration(
-        name, name, fir=STRENGTH.read(options.get("fir", "1"), f"fir of {name}"),
+        name,
+        name,
+        fir=STRENGTH.read(options.get("fir", "1"), f"fir of {name}"),
         scale=None if scale == "musiq" else ID_SCALE.read(scale, f"scale of {name}"),
-    )  # fmt: skip
+    )
 
 
 def parse_methods(texts: Sequence[str]) -> list[Method]:

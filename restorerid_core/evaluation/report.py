@@ -1,4 +1,5 @@
 """What `evaluate` writes: tables, and pictures side by side."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,9 +27,12 @@ FOOTNOTE = (
 
 
 def write_report(
-    run: EvaluationRun, methods: Sequence[Method], people: Sequence[Identity],
-    beside: Sequence[Path], grid_rows: int,
-) -> str:  # fmt: skip
+    run: EvaluationRun,
+    methods: Sequence[Method],
+    people: Sequence[Identity],
+    beside: Sequence[Path],
+    grid_rows: int,
+) -> str:
     """Writes the tables and grids into the run's folder; returns the table as Markdown, and below
     it that people are too few for intervals where they are.
 
@@ -37,9 +41,7 @@ def write_report(
     """
     rows = collect(run, methods, people)
     others = [row for path in (PUBLISHED, *beside) for row in read_csv(path)]
-    rows = [
-        row for name in run.degradations for row in (*rows, *others) if row.degradation == name
-    ]
+    rows = [row for name in run.degradations for row in (*rows, *others) if row.degradation == name]
     markdown = to_markdown(*texts(rows), 2)
     tables = (f"{markdown}\n{FOOTNOTE}", to_csv(rows), to_latex(rows))
     for name, text in zip(TABLES, tables, strict=True):
@@ -51,9 +53,7 @@ def write_report(
     return markdown
 
 
-def collect(
-    run: EvaluationRun, methods: Sequence[Method], people: Sequence[Identity]
-) -> list[Row]:
+def collect(run: EvaluationRun, methods: Sequence[Method], people: Sequence[Identity]) -> list[Row]:
     """A row for each method on each degradation that has scores."""
     rows = []
     for name in run.degradations:

@@ -1,4 +1,5 @@
 """The work of `evaluate`: pictures and their scores, each made once."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -73,18 +74,23 @@ class EvaluationRun:
 
     def files_written(self, methods: Sequence[Method], people: Sequence[Identity]) -> list[Path]:
         pictures = [
-            self.picture(name, method, person) for name in self.degradations
-            for method in (INPUT, *methods) for person in people
-        ]  # fmt: skip
+            self.picture(name, method, person)
+            for name in self.degradations
+            for method in (INPUT, *methods)
+            for person in people
+        ]
         grids = [self.output / GRID.format(name) for name in self.degradations]
         return [*pictures, *grids, *(self.output / name for name in TABLES)]
 
     def basis(self, degradation: str, method: Method, person: Identity) -> Basis:
         """What a picture depends on, which is kept in it."""
         found = {
-            "degradation": digest_of(PRESETS[degradation]), "size": self.size, "seed": self.seed,
-            "number": person.number, "original": self.digests.of(person.original),
-        }  # fmt: skip
+            "degradation": digest_of(PRESETS[degradation]),
+            "size": self.size,
+            "seed": self.seed,
+            "number": person.number,
+            "original": self.digests.of(person.original),
+        }
         if self.degraded_at:
             found["degraded at"] = self.degraded_at
         if method is INPUT:
@@ -93,9 +99,13 @@ class EvaluationRun:
             return {**found, "method": method.name}
         reference = self.digests.of(person.reference) if method.reference else None
         return {
-            **found, **self.engine, **(self.scale if needs_musiq(method) else {}),
-            "reference": reference, "fir": method.fir, "scale": method.scale,
-        }  # fmt: skip
+            **found,
+            **self.engine,
+            **(self.scale if needs_musiq(method) else {}),
+            "reference": reference,
+            "fir": method.fir,
+            "scale": method.scale,
+        }
 
     def check(self, methods: Sequence[Method], people: Sequence[Identity]) -> None:
         """Raises RestorerIDError where a picture is of anything else than it would be now."""
@@ -117,9 +127,11 @@ class EvaluationRun:
                 self._save(prepare(degraded, self.size).image[0], name, INPUT, person)
 
     def restore(
-        self, methods: Sequence[Method], people: Sequence[Identity],
+        self,
+        methods: Sequence[Method],
+        people: Sequence[Identity],
         networks: Callable[[], PhotoRestorer],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Every picture of every method; the networks are opened if one needs them."""
         opened: PhotoRestorer | None = None
         # One method after another: a change between them merges the LoRA anew.
@@ -138,8 +150,12 @@ class EvaluationRun:
     def measure(self, methods: Sequence[Method], people: Sequence[Identity]) -> None:
         """Every picture, as far as this meter measures more than is known of it."""
         for person in tqdm(people, desc="measure", unit="person"):
-            todo = [(name, method) for name in self.degradations for method in methods
-                    if self._unknown(name, method, person)]  # fmt: skip
+            todo = [
+                (name, method)
+                for name in self.degradations
+                for method in methods
+                if self._unknown(name, method, person)
+            ]
             original = None
             for name, method in todo:
                 with self.noted(name, method, person):
@@ -156,8 +172,12 @@ class EvaluationRun:
     def _measured_by(self, degradation: str, method: Method, person: Identity) -> Basis:
         picture = self.picture(degradation, method, person)
         original = self.digests.of(person.original)
-        return {"picture": sha256_of(picture), "original": original, "size": self.size,
-                **self.metrics}  # fmt: skip
+        return {
+            "picture": sha256_of(picture),
+            "original": original,
+            "size": self.size,
+            **self.metrics,
+        }
 
     def _known(self, degradation: str, method: Method, person: Identity) -> dict[str, Any]:
         """Scores and their basis; empty where they are of another picture or by other weights."""
@@ -177,9 +197,11 @@ class EvaluationRun:
 
     def _without(self, method: Method, people: Sequence[Identity]) -> list[tuple[str, Identity]]:
         return [
-            (name, person) for name in self.degradations for person in people
+            (name, person)
+            for name in self.degradations
+            for person in people
             if not self._is_made(name, method, person)
-        ]  # fmt: skip
+        ]
 
     def _is_made(self, degradation: str, method: Method, person: Identity) -> bool:
         path = self.picture(degradation, method, person)

@@ -1,5 +1,6 @@
 """The paper's user study (Fig. 8): a page that asks which of two restorations is better, and the
 count of its votes."""
+
 from __future__ import annotations
 
 import base64
@@ -75,11 +76,15 @@ def find_trials(
         )
     trials = [
         Trial(
-            name, person.name, results / name / "input" / f"{person.name}.png", person.reference,
+            name,
+            person.name,
+            results / name / "input" / f"{person.name}.png",
+            person.reference,
             {method: results / name / method / f"{person.name}.png" for method in methods},
         )
-        for name in degradations for person in people
-    ]  # fmt: skip
+        for name in degradations
+        for person in people
+    ]
     pictures = [path for trial in trials for path in trial.pictures]
     if missing := [path for path in pictures if not path.is_file()]:
         raise RestorerIDError(
@@ -101,13 +106,17 @@ def write_page(trials: Sequence[Trial], path: Path, title: str) -> None:
     """
     shown = [
         {
-            "degradation": trial.degradation, "person": trial.person,
-            "degraded": _embedded(trial.degraded), "reference": _embedded(trial.reference),
-            "restored": [{"method": method, "picture": _embedded(picture)}
-                         for method, picture in trial.restored.items()],
+            "degradation": trial.degradation,
+            "person": trial.person,
+            "degraded": _embedded(trial.degraded),
+            "reference": _embedded(trial.reference),
+            "restored": [
+                {"method": method, "picture": _embedded(picture)}
+                for method, picture in trial.restored.items()
+            ],
         }
         for trial in trials
-    ]  # fmt: skip
+    ]
     study = {"id": _id(shown), "title": title, "trials": shown}
     # `<` in a script could end it.
     data = json.dumps(study).replace("<", "\\u003c")

@@ -1,4 +1,5 @@
 """The work of `calibrate`: curves of ID against ID-scale, and the formula that suits them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -59,9 +60,11 @@ class CalibrationRun:
     def sweep(self, people: Sequence[Identity], networks: Callable[[], PhotoRestorer]) -> None:
         """Restores every degraded picture at every scale; each result is noted at once."""
         todo = [
-            (name, person) for name in self.pictures.degradations for person in people
+            (name, person)
+            for name in self.pictures.degradations
+            for person in people
             if self.pictures.picture(name, INPUT, person).exists() and self._lacking(name, person)
-        ]  # fmt: skip
+        ]
         opened = networks() if todo else None
         mine = claimed(todo, lambda item: self.curve_file(*item))
         for name, person in tqdm(mine, "sweep", len(todo), unit="picture"):
@@ -78,8 +81,10 @@ class CalibrationRun:
         basis = self.pictures.basis(name, SWEEP, person)
         curve = self.read(name, person)
         curve = curve or {
-            "basis": basis, "score": self._score(opened, degraded), "identity": {},
-        }  # fmt: skip
+            "basis": basis,
+            "score": self._score(opened, degraded),
+            "identity": {},
+        }
         for scale in tqdm(self._lacking(name, person), desc=person.name, leave=False):
             image = restore(opened, replace(SWEEP, scale=scale), degraded, person.name, meter)
             _, curve["identity"][f"{scale:g}"] = likeness(meter.analyzer, image, original.face)
@@ -99,14 +104,16 @@ class CalibrationRun:
         """Of all pictures that are done."""
         found = [
             self.read(name, person)
-            for name in self.pictures.degradations for person in people
+            for name in self.pictures.degradations
+            for person in people
             if not self._lacking(name, person)
-        ]  # fmt: skip
+        ]
         identity = [[curve["identity"][f"{scale:g}"] for scale in self.scales] for curve in found]
         return Curves(
-            np.array(self.scales), np.array([curve["score"] for curve in found]),
+            np.array(self.scales),
+            np.array([curve["score"] for curve in found]),
             np.array(identity).reshape(len(found), len(self.scales)),
-        )  # fmt: skip
+        )
 
     def conclude(self, people: Sequence[Identity]) -> str:
         """Writes the plot and the preset; says what was found.
@@ -134,7 +141,10 @@ class CalibrationRun:
 
 def preset(curves: Curves, fit: Fit) -> dict[str, object]:
     return {
-        "format": FORMAT, "alpha": fit.alpha, "beta": fit.beta,
-        "alpha_interval": fit.interval(0), "beta_interval": fit.interval(1),
+        "format": FORMAT,
+        "alpha": fit.alpha,
+        "beta": fit.beta,
+        "alpha_interval": fit.interval(0),
+        "beta_interval": fit.interval(1),
         "pictures": len(curves.musiq),
-    }  # fmt: skip
+    }

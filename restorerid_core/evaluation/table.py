@@ -1,4 +1,5 @@
 """Tables of metrics with confidence intervals, as Markdown, CSV and LaTeX."""
+
 from __future__ import annotations
 
 import csv
@@ -73,9 +74,10 @@ def texts(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 def columns(rows: Sequence[Row]) -> list[str]:
     """The metrics that a table of these rows shows."""
     return [
-        name for name, metric in METRICS.items()
+        name
+        for name, metric in METRICS.items()
         if metric.usual or any(name in row.means for row in rows)
-    ]  # fmt: skip
+    ]
 
 
 def _cell(row: Row, name: str) -> str:
@@ -110,8 +112,7 @@ def image_texts(scores: Sequence[Scores]) -> tuple[list[str], list[list[str]]]:
 
 
 def csv_text(cell: object) -> object:
-    """A cell that no spreadsheet runs: an apostrophe before text that it would take for a formula.
-    """
+    """A cell that no spreadsheet runs: an apostrophe before what it would take for a formula."""
     formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{cell}" if formula else cell
 
@@ -132,9 +133,15 @@ def to_latex(rows: Sequence[Row]) -> str:
 def _escaped(text: str) -> str:
     special = {c: f"\\{c}" for c in "&%$#_{}"}
     symbols = {
-        "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "λ": r"$\lambda$",
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    }  # fmt: skip
+        "±": r"$\pm$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "–": "--",
+        "λ": r"$\lambda$",
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
     return "".join((special | symbols).get(c, c) for c in text)
 
 

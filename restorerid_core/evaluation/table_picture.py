@@ -1,4 +1,5 @@
 """A table as a picture."""
+
 from collections.abc import Sequence
 
 import torch

@@ -2,6 +2,7 @@
 
 A *photo* is an (H, W, 3) uint8 array in BGR order.
 """
+
 import numpy as np
 from torch import Tensor
 

@@ -1,4 +1,5 @@
 """Which of several faces is meant."""
+
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,8 +15,8 @@ RULES: dict[str, Callable[[DetectedFace, float, float], float]] = {
     "leftmost": lambda face, width, height: -face.center[0],
     "rightmost": lambda face, width, height: face.center[0],
     "topmost": lambda face, width, height: -face.center[1],
-    "most central": lambda face, width, height: -(
-        (face.center[0] - width / 2) ** 2 + (face.center[1] - height / 2) ** 2
+    "most central": lambda face, width, height: (
+        -((face.center[0] - width / 2) ** 2 + (face.center[1] - height / 2) ** 2)
     ),
     "highest score": lambda face, width, height: face.score,
 }
@@ -73,8 +74,10 @@ def require_portrait(faces: Sequence[Detection], photo_shape: Sequence[int], nam
         RestorerIDError: there is no face, it is small, or there are several.
     """
     height, width = photo_shape[:2]
-    sides = [np.clip(f.bbox[2:], 0, (width, height)) - np.clip(f.bbox[:2], 0, (width, height))
-             for f in faces]  # fmt: skip
+    sides = [
+        np.clip(f.bbox[2:], 0, (width, height)) - np.clip(f.bbox[:2], 0, (width, height))
+        for f in faces
+    ]
     largest = max(sides, key=np.prod, default=np.zeros(2))
     rivals = sum(bool(np.prod(side) >= RIVAL * np.prod(largest)) for side in sides)
     if not faces:

@@ -1,4 +1,5 @@
 """Faces of a photo, cut out upright and at one size, as the network was trained to see them."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -107,9 +108,13 @@ def extract(photo: Tensor, to_crop: np.ndarray, size: int) -> Tensor:
 
 
 def crop_faces(
-    photos: Tensor, faces: Sequence[CropFace], others: Sequence[CropFace], pack: FacePack,
-    photo: int = 0, size: int = CROP,
-) -> FaceCrops:  # fmt: skip
+    photos: Tensor,
+    faces: Sequence[CropFace],
+    others: Sequence[CropFace],
+    pack: FacePack,
+    photo: int = 0,
+    size: int = CROP,
+) -> FaceCrops:
     """Cuts `faces` out of (B, 3, H, W) photos at `size` px; see `FaceCrops` for the rest."""
     crops = [extract(photos[f.image], f.transform((1.0, 1.0), size), size) for f in faces]
     images = torch.stack(crops) if crops else photos.new_zeros(0, 3, size, size)

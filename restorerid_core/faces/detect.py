@@ -1,4 +1,5 @@
 """Face detection (SCRFD) and identity embeddings (ArcFace) with insightface's models."""
+
 from __future__ import annotations
 
 import logging

@@ -1,4 +1,5 @@
 """A face that the detector found, and which finds are of one face."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -116,9 +117,7 @@ def _touches(face: Detection, other: Detection) -> bool:
     """Whether two boxes have anything in common; quick, for most have not."""
     left, top, right, bottom = face.edges
     other_left, other_top, other_right, other_bottom = other.edges
-    return (
-        left < other_right and other_left < right and top < other_bottom and other_top < bottom
-    )
+    return left < other_right and other_left < right and top < other_bottom and other_top < bottom
 
 
 def _is_double(face: Detection, better: Detection) -> bool:
@@ -138,9 +137,7 @@ def _is_same_place(face: Detection, other: Detection) -> bool:
 def is_turned_double(face: Detection, other: Detection) -> bool:
     """Whether another find, nearly as good, shows the same face the other way up."""
     apart = angle_between(face.lean, other.lean)
-    return (
-        other.is_sure and apart > 60 and _touches(face, other) and _is_same_place(face, other)
-    )
+    return other.is_sure and apart > 60 and _touches(face, other) and _is_same_place(face, other)
 
 
 def _common(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

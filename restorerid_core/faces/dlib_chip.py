@@ -1,4 +1,5 @@
 """From crops aligned as FFHQ's to the chips that dlib's recognition network takes."""
+
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor

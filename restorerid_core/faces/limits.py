@@ -1,4 +1,5 @@
 """What a face needs to be of use. Needs no torch, for `--help` to be quick."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Where a restored face goes back into its photo."""
+
 from collections.abc import Iterable
 
 from torch import Tensor

@@ -1,4 +1,5 @@
 """Who is who: the faces of a photo and the people of the references."""
+
 from __future__ import annotations
 
 import re
@@ -75,15 +76,22 @@ def match_faces(
 
     def by_another(row: int, line: Sequence[float]) -> tuple[str, int] | None:
         """The most similar person whose name went to another face."""
-        alike = [(-cosine, name) for cosine, name in zip(line, names, strict=True)
-                 if cosine >= threshold and (places[row], name) in taken]  # fmt: skip
+        alike = [
+            (-cosine, name)
+            for cosine, name in zip(line, names, strict=True)
+            if cosine >= threshold and (places[row], name) in taken
+        ]
         return (min(alike)[1], taken[places[row], min(alike)[1]]) if alike else None
 
     return [
-        Match(found.get(row), dict(zip(names, line, strict=True)), row in (chosen or {}),
-              None if row in found else by_another(row, line))
+        Match(
+            found.get(row),
+            dict(zip(names, line, strict=True)),
+            row in (chosen or {}),
+            None if row in found else by_another(row, line),
+        )
         for row, line in enumerate(cosines.tolist())
-    ]  # fmt: skip
+    ]
 
 
 def parse_choices(text: str, names: Sequence[str]) -> Choices:

@@ -1,4 +1,5 @@
 """The way from the crops of photographs and the people of references to batches to restore."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -94,9 +95,13 @@ def work_ahead(runs: Sequence[int], faces: int) -> str:
 
 
 def report(
-    crops: Sequence[FaceCrops], matches: Sequence[Sequence[Match]], known: Mapping[str, Reference],
-    chosen: Choices, unmatched: str, same: float,
-) -> str:  # fmt: skip
+    crops: Sequence[FaceCrops],
+    matches: Sequence[Sequence[Match]],
+    known: Mapping[str, Reference],
+    chosen: Choices,
+    unmatched: str,
+    same: float,
+) -> str:
     """Tables of who is who, and sentences on choices and references.
 
     Args:

@@ -1,4 +1,5 @@
 """Names of people, as users type them and files are called."""
+
 from __future__ import annotations
 
 import unicodedata

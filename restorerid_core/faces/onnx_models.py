@@ -1,4 +1,5 @@
 """insightface's models on onnxruntime."""
+
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -110,8 +111,11 @@ def _warn_of(path: Path, provider: str, error: Exception) -> None:
     log.warning(
         "the face model %s runs on the CPU from now on, for %s failed (%s); to have it there at "
         "once, set the environment variable %s to cpu",
-        path.name, provider, str(error).partition("\n")[0][:200], CHOICE,
-    )  # fmt: skip
+        path.name,
+        provider,
+        str(error).partition("\n")[0][:200],
+        CHOICE,
+    )
 
 
 class HalfSession:
@@ -197,4 +201,3 @@ def _not_installed(package: str) -> RestorerIDError:
         f"the Python package {package} cannot be imported, but faces are found with it: "
         f"run `python -m pip install {package}` with the Python that runs ComfyUI."
     )
-

@@ -3,6 +3,7 @@
 The format is protobuf (onnx.proto3 of the ONNX standard). The package onnx reads whole files, and a
 folder of face models holds 330 MB.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -97,8 +98,9 @@ def _read_value(file: BinaryIO, field: _Field) -> Value:
         elif part.number == 2:
             dims = [part]
             for number in (1, 2, 1):
-                dims = [inner for dim in dims for inner in _parts(file, dim)
-                        if inner.number == number]  # fmt: skip
+                dims = [
+                    inner for dim in dims for inner in _parts(file, dim) if inner.number == number
+                ]
             for dim in dims:
                 sides = [side.value for side in _parts(file, dim) if side.number == 1]
                 shape.append(sides[0] if sides and sides[0] > 0 else None)

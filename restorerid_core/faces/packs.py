@@ -1,4 +1,5 @@
 """Finds insightface's model files on disk; nothing is ever downloaded."""
+
 from __future__ import annotations
 
 import os
@@ -67,9 +68,7 @@ def find_pack(roots: Sequence[Path], name: str = AUTO) -> FacePack:
     )
 
 
-def search_pack(
-    roots: Sequence[Path], name: str = AUTO
-) -> tuple[FacePack | None, tuple[str, ...]]:
+def search_pack(roots: Sequence[Path], name: str = AUTO) -> tuple[FacePack | None, tuple[str, ...]]:
     """As `find_pack`, but None for no pack; and a sentence for each file that was passed over."""
     passed_over: list[str] = []
     for folder in pack_folders(roots):
@@ -87,8 +86,10 @@ def search_pack(
         best = {task: min(paths, key=_unfitness) for task, paths in found.items() if paths}
         passed_over += [
             f"{path} is another face {task} model: {best[task].name} is used."
-            for task, paths in found.items() for path in paths if path != best[task]
-        ]  # fmt: skip
+            for task, paths in found.items()
+            for path in paths
+            if path != best[task]
+        ]
         if len(best) == 2:
             notes = tuple(passed_over)
             return FacePack(best[DETECTION], best[RECOGNITION], notes), notes

@@ -3,6 +3,7 @@
 What is warped back is not the restored crop but its difference to the crop as it was, so that the
 photo loses nothing by being resampled twice: an unchanged crop leaves it bit for bit as it is.
 """
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,8 +64,9 @@ def paste_faces(
         check_parts(photos, crops, restored)
     seen = [
         (face.image, image)
-        for crops, _ in parts for face, image in zip(crops.faces, crops.images, strict=True)
-    ]  # fmt: skip
+        for crops, _ in parts
+        for face, image in zip(crops.faces, crops.images, strict=True)
+    ]
     toned = [
         keeps_tone(photo, [image for place, image in seen if place == number], settings.color)
         for number, photo in enumerate(photos)
@@ -78,8 +80,17 @@ def paste_faces(
         for face, image in zip(crops.faces, restored, strict=True):
             others = [other for other in every if other is not face and other.image == face.image]
             place = face.image
-            _paste(photos[place], out[place], mask[place], face, others, image, resized, settings,
-                   toned[place])  # fmt: skip
+            _paste(
+                photos[place],
+                out[place],
+                mask[place],
+                face,
+                others,
+                image,
+                resized,
+                settings,
+                toned[place],
+            )
     return out, mask
 
 
@@ -132,9 +143,7 @@ def check_parts(photos: Tensor, crops: FaceCrops, restored: Tensor) -> None:
             )
 
 
-def difference(
-    photo: Tensor, face: CropFace, image: Tensor, resized: tuple[float, float]
-) -> float:
+def difference(photo: Tensor, face: CropFace, image: Tensor, resized: tuple[float, float]) -> float:
     """How much a crop (3, S, S) differs from its place in a photo (3, H, W), both in [0, 1]."""
     here = extract(photo, face.transform(resized, LOOK), LOOK)
     small = [adaptive_avg_pool2d(picture, 16) for picture in (here, image.to(here))]
@@ -142,9 +151,16 @@ def difference(
 
 
 def _paste(
-    photo: Tensor, out: Tensor, mask: Tensor, face: CropFace, others: Sequence[CropFace],
-    restored: Tensor, resized: tuple[float, float], settings: PasteSettings, toned: bool,
-) -> None:  # fmt: skip
+    photo: Tensor,
+    out: Tensor,
+    mask: Tensor,
+    face: CropFace,
+    others: Sequence[CropFace],
+    restored: Tensor,
+    resized: tuple[float, float],
+    settings: PasteSettings,
+    toned: bool,
+) -> None:
     """One face, in place; photo and out (3, H, W), mask (H, W), restored (3, S, S).
 
     `toned`: only its brightness changes.

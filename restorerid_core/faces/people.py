@@ -1,4 +1,5 @@
 """People from a folder of pictures: a picture is a person, and so is a subfolder of pictures."""
+
 from __future__ import annotations
 
 import os

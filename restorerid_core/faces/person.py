@@ -1,4 +1,5 @@
 """The people who are looked for in a photo."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

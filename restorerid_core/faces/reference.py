@@ -1,4 +1,5 @@
 """What the reference photos of one person tell together, each counted by its quality."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -90,9 +91,7 @@ class Reference:
         return _template(self.faces, self.weights)
 
 
-def study_person(
-    analyzer: FaceAnalyzer, person: Person, check: Check = go_on
-) -> Reference:
+def study_person(analyzer: FaceAnalyzer, person: Person, check: Check = go_on) -> Reference:
     """Finds the person's face on each photo and weighs it by its quality.
 
     A photo without a usable face, or of three and more one that shows another person than the rest,
@@ -142,9 +141,12 @@ def reference_face(number: int, photo: np.ndarray, face: DetectedFace) -> Refere
     inside = np.clip(face.bbox, 0, (width, height, width, height))
     seen = np.prod(inside[2:] - inside[:2]) / max(face.area, 1e-9)
     return ReferenceFace(
-        number, face, align_face(photo, face.landmarks, CLIP_FACE), float(sharpness),
+        number,
+        face,
+        align_face(photo, face.landmarks, CLIP_FACE),
+        float(sharpness),
         float(1 - seen),
-    )  # fmt: skip
+    )
 
 
 def look_alikes(people: Iterable[Reference], same: float) -> list[str]:

@@ -4,6 +4,7 @@ The detector sees upright faces of 16 to some 400 px on its canvas best. It is s
 photo; the photo four times, smaller and turned; tiles, where the whole photo would show faces too
 small; and at last patches of what it was not sure of, upright and at the size that it knows best.
 """
+
 from __future__ import annotations
 
 import logging
@@ -134,12 +135,16 @@ class FaceSearch:
             if here.any():
                 points, corners = pane.points(landmarks[here]), pane.boxes(boxes[here, :4])
                 found += [
-                    Detection(corners[row], points[row], float(score),
-                              tilt=lean_of(landmarks[here][row]),
-                              least=FACE if score >= FACE else SURE)
+                    Detection(
+                        corners[row],
+                        points[row],
+                        float(score),
+                        tilt=lean_of(landmarks[here][row]),
+                        least=FACE if score >= FACE else SURE,
+                    )
                     for row, score in enumerate(boxes[here, 4])
                     if pane.whole(corners[[row]])
-                ]  # fmt: skip
+                ]
         return found
 
     def _last_views(self) -> Iterator[View]:
@@ -192,9 +197,11 @@ class FaceSearch:
         return self._replaced(kept, aslant, [(find, place_of(find, find.lean)) for find in aslant])
 
     def _replaced(
-        self, kept: Sequence[Detection], doubtful: Sequence[Detection],
+        self,
+        kept: Sequence[Detection],
+        doubtful: Sequence[Detection],
         places: Sequence[tuple[Detection, Place]],
-    ) -> list[Detection]:  # fmt: skip
+    ) -> list[Detection]:
         """`kept`, with what a closer look at places shows for the doubtful ones."""
         looked: list[Detection] = []
         better: set[int] = set()
@@ -206,8 +213,11 @@ class FaceSearch:
                 looked += [replace(find, closely=True, least=least)] if about else []
                 better |= {id(old) for old in about if find.is_sure}
         again = {id(find) for find in doubtful}
-        rest = [replace(find, closely=True) if id(find) in again else find for find in kept
-                if id(find) not in better]  # fmt: skip
+        rest = [
+            replace(find, closely=True) if id(find) in again else find
+            for find in kept
+            if id(find) not in better
+        ]
         return without_doubles([*rest, *looked])
 
     def _faces(self, seen: Sequence[Detection]) -> list[Detection]:
@@ -216,10 +226,12 @@ class FaceSearch:
         kept = without_doubles(seen)
         leans = [find.lean for find in kept if find.is_sure] or [0.0]
         return [
-            find for find in kept if find.is_plausible and find.score >= (
-                find.least if any(angle_between(find.lean, lean) <= 45 for lean in leans) else SURE
-            )
-        ]  # fmt: skip
+            find
+            for find in kept
+            if find.is_plausible
+            and find.score
+            >= (find.least if any(angle_between(find.lean, lean) <= 45 for lean in leans) else SURE)
+        ]
 
     def _shows_a_large_face(self, seen: Sequence[Detection]) -> bool:
         longer = max(self._photo.shape[:2])

@@ -1,4 +1,5 @@
 """The order and the choice of the faces of a photo."""
+
 import re
 from collections.abc import Callable, Iterable, Sequence
 

@@ -1,4 +1,5 @@
 """Is it still the same person? Faces of an image compared with those of a reference."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ HINT = (
     "usually above about 0.35; other face models give other figures, and a degraded photo, a small "
     "face or a turned head lowers them."
 )
+
 
 @dataclass(frozen=True)
 class FaceMatch:

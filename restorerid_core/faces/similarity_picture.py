@@ -1,4 +1,5 @@
 """A comparison of faces as a picture."""
+
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Whether a photo has colours, or one tone as old prints. Needs no torch to be imported."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -36,8 +37,9 @@ def has_one_tone(pictures: Sequence[Tensor]) -> bool:
     levels = chroma[:, luma.argsort()].tensor_split(LEVELS, dim=1)
     deviations = [
         (level - level.median(dim=1, keepdim=True).values).norm(dim=0)
-        for level in levels if level.numel()
-    ]  # fmt: skip
+        for level in levels
+        if level.numel()
+    ]
     return float(torch.cat(deviations).quantile(MOST)) < LIMIT
 
 
@@ -49,8 +51,8 @@ def _small(picture: Tensor) -> Tensor:
     longer = max(picture.shape[1:])
     height, width = (max(1, round(min(1.0, SIDE / longer) * side)) for side in picture.shape[1:])
     # A channel at a time, for pooling copies what does not lie in one piece.
-    parts = torch.cat([
-        adaptive_avg_pool2d(channel[None].float(), (3 * height, 3 * width)) for channel in picture
-    ])  # fmt: skip
+    parts = torch.cat(
+        [adaptive_avg_pool2d(channel[None].float(), (3 * height, 3 * width)) for channel in picture]
+    )
     cells = parts.reshape(3, height, 3, width, 3).movedim(2, 3).flatten(3)
     return cells.median(dim=3).values

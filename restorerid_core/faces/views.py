@@ -1,4 +1,5 @@
 """Parts of a photo at the detector's size, and the way from their pixels back to the photo's."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -202,9 +203,12 @@ def patch_views(
 
 
 def _paint(
-    canvas: np.ndarray, area: tuple[int, int, int, int], photo: np.ndarray, margin: float = 0.0,
+    canvas: np.ndarray,
+    area: tuple[int, int, int, int],
+    photo: np.ndarray,
+    margin: float = 0.0,
     turns: int = 0,
-) -> Pane:  # fmt: skip
+) -> Pane:
     """Puts the photo, turned, on a part of the canvas, at its top left but for the margin."""
     import cv2
 
@@ -234,8 +238,11 @@ def _is_plain(part: np.ndarray) -> bool:
     import cv2
 
     height, width = part.shape[:2]
-    small = cv2.resize(np.ascontiguousarray(part), (max(1, width // 8), max(1, height // 8)),
-                       interpolation=cv2.INTER_AREA)  # fmt: skip
+    small = cv2.resize(
+        np.ascontiguousarray(part),
+        (max(1, width // 8), max(1, height // 8)),
+        interpolation=cv2.INTER_AREA,
+    )
     low, high = small.min((0, 1)).astype(int), small.max((0, 1)).astype(int)
     return bool((high - low).max() < np.clip(high.max() // 4, FAINT, PLAIN))
 

@@ -3,6 +3,7 @@
 A *transform* is a (2, 3) float64 array that maps pixel coordinates, where (0, 0) is the centre of
 the first pixel, as in OpenCV's `warpAffine`.
 """
+
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -4,6 +4,7 @@ Diffusion shifts colours; the source has the right ones. The released RestorerID
 `wavelet` by default, and its help text says that `adain` gave the paper's numbers. All is done in
 float32 on the tensors' own device, without a round trip through 8 bits.
 """
+
 from collections.abc import Callable
 
 import torch

@@ -1,4 +1,5 @@
 """Outlined, labelled faces on a photo."""
+
 from __future__ import annotations
 
 import math

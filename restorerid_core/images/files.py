@@ -1,4 +1,5 @@
 """Photos on disk: which files of a folder are pictures, and their pixels."""
+
 from __future__ import annotations
 
 import json
@@ -23,10 +24,27 @@ log = logging.getLogger(__name__)
 
 # HEIC is listed although Pillow needs a plugin for it: a phone's photo is then refused by name,
 # not passed over in silence.
-IMAGE_SUFFIXES = frozenset({
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm",
-    ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
-})  # fmt: skip
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
+)
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's decoders for them; others (EPS) start programs, whatever the file is called."""
 MAX_PIXELS = 120_000_000
@@ -37,9 +55,14 @@ NAMED = 5
 """Files that a sentence names before it only counts."""
 ORIENTATION = 0x0112
 UPRIGHT = {
-    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
-    6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
-}  # fmt: skip
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 """What undoes each orientation of EXIF, by the names of Pillow's `Transpose`."""
 BASIS = "restorerid"
 """Key of the PNG's text that holds what the picture was made of."""
@@ -57,9 +80,10 @@ def list_photos(folder: Path) -> list[Path]:
         RestorerIDError: `folder` cannot be listed.
     """
     return [
-        path for path in _visible(folder)
+        path
+        for path in _visible(folder)
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
-    ]  # fmt: skip
+    ]
 
 
 def list_folders(folder: Path) -> list[Path]:
@@ -78,9 +102,10 @@ def passed_over(folder: Path) -> str | None:
         RestorerIDError: `folder` cannot be listed.
     """
     names = [
-        path.name for path in _visible(folder)
+        path.name
+        for path in _visible(folder)
         if path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_dir()
-    ]  # fmt: skip
+    ]
     if not names:
         return None
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""

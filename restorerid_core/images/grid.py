@@ -1,4 +1,5 @@
 """Labelled grids of pictures, as figures of a paper show them."""
+
 import math
 from collections.abc import Sequence
 

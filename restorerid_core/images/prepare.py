@@ -1,4 +1,5 @@
 """Checks and preparation of images, shared by every node and the command line."""
+
 import logging
 from dataclasses import dataclass
 
@@ -161,5 +162,7 @@ def at_most(image: Tensor, side: int) -> Tensor:
     longer = max(image.shape[-2:])
     if longer <= side:
         return image
-    return resize(image, (round(image.shape[-2] * side / longer) or 1,
-                          round(image.shape[-1] * side / longer) or 1))  # fmt: skip
+    return resize(
+        image,
+        (round(image.shape[-2] * side / longer) or 1, round(image.shape[-1] * side / longer) or 1),
+    )

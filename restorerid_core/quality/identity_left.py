@@ -1,4 +1,5 @@
 """How much of a face's identity a degraded photo still shows, told from its latent."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -21,9 +22,12 @@ class IdentityLeftNetwork(nn.Module):
         for level, width in enumerate(WIDTHS):
             layers += [
                 nn.Conv2d(channels, width, 3, stride=2 if level else 1, padding=1),
-                nn.GroupNorm(GROUPS, width), nn.SiLU(),
-                nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(GROUPS, width), nn.SiLU(),
-            ]  # fmt: skip
+                nn.GroupNorm(GROUPS, width),
+                nn.SiLU(),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.GroupNorm(GROUPS, width),
+                nn.SiLU(),
+            ]
             channels = width
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(channels, 1)

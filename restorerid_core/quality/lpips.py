@@ -3,6 +3,7 @@
 pyiqa's class downloads AlexNet whenever it is built and unpickles without restrictions; this one
 takes its weights from files. The tests show that both give the same.
 """
+
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path

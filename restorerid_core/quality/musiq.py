@@ -1,4 +1,5 @@
 """MUSIQ with its KonIQ weights, by pyiqa, which is imported only when it is used, as torch is."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

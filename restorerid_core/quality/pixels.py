@@ -1,4 +1,5 @@
 """PSNR and SSIM of one image."""
+
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,17 @@ def ssim(image: Tensor, original: Tensor) -> float:
     """
     from skimage.metrics import structural_similarity
 
-    lumas = [np.rint(255 * np.einsum("c,chw->hw", LUMA, picture.double().cpu().numpy()))
-             for picture in (image, original)]  # fmt: skip
+    lumas = [
+        np.rint(255 * np.einsum("c,chw->hw", LUMA, picture.double().cpu().numpy()))
+        for picture in (image, original)
+    ]
     found: Any = structural_similarity(
-        *lumas, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        *lumas,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
         full=True,
-    )  # fmt: skip
+    )
     inside = slice(WINDOW // 2, -(WINDOW // 2))
     return float(found[1][inside, inside].clip(0).mean())

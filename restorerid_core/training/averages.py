@@ -1,4 +1,5 @@
 """Moving averages of the weights, diffusers' own."""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

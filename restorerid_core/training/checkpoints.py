@@ -1,4 +1,5 @@
 """Checkpoints of a run: whole or not there at all, and only the latest few."""
+
 from __future__ import annotations
 
 import os

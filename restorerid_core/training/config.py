@@ -1,4 +1,5 @@
 """Everything that a stage depends on; the presets are the paper's runs."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -57,11 +58,17 @@ class UNetSizes:
     """Of an attention head."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, {
-            "width": ADAPTER_SIZE, "groups": ADAPTER_SIZE, "head_channels": ADAPTER_SIZE,
-            # The face projector's heads are 64 wide.
-            "context": Range(int, 64, MAX_SIZE, multiple=64),
-        }, "unet.")  # fmt: skip
+        check_ranges(
+            self,
+            {
+                "width": ADAPTER_SIZE,
+                "groups": ADAPTER_SIZE,
+                "head_channels": ADAPTER_SIZE,
+                # The face projector's heads are 64 wide.
+                "context": Range(int, 64, MAX_SIZE, multiple=64),
+            },
+            "unet.",
+        )
         check_multipliers(self.multipliers, "unet.multipliers")
 
 
@@ -126,10 +133,12 @@ RANGES: Mapping[str, Range[Any]] = {
     "drop_lq": SHARE,
 }
 
-PRESETS: Mapping[Stage, Mapping[str, object]] = MappingProxyType({
-    "base": {"drop_identity": 0.0, "drop_lq": 0.0},
-    "identity": {"drop_lq": 0.5},
-    "fir": {"iterations": 30_000},
-    "single": {},
-})  # fmt: skip
+PRESETS: Mapping[Stage, Mapping[str, object]] = MappingProxyType(
+    {
+        "base": {"drop_identity": 0.0, "drop_lq": 0.0},
+        "identity": {"drop_lq": 0.5},
+        "fir": {"iterations": 30_000},
+        "single": {},
+    }
+)
 """Where the paper's run of a stage differs from `TrainingConfig`'s defaults."""

@@ -1,4 +1,5 @@
 """Configurations from JSON or TOML, each fault told in one sentence."""
+
 from __future__ import annotations
 
 import json
@@ -12,8 +13,14 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from ..errors import RestorerIDError
 
 T = TypeVar("T")
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text",
-         Path: "a path", NoneType: "null"}  # fmt: skip
+NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+    NoneType: "null",
+}
 
 
 def read_config(path: Path, kind: type[T], preset: Mapping[str, object]) -> T:

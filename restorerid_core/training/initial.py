@@ -1,4 +1,5 @@
 """The weights that a stage starts from."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
@@ -28,9 +29,12 @@ class Weights:
 
 
 def starting_weights(
-    unet: Any, sizes: AdapterSizes, seed: int, start: Path | None = None,
+    unet: Any,
+    sizes: AdapterSizes,
+    seed: int,
+    start: Path | None = None,
     ip_adapter: Path | None = None,
-) -> Weights:  # fmt: skip
+) -> Weights:
     """New weights, or those of a file; the FIR-Adapter is new in any case, and acts not at all.
 
     Without a file and without IP-Adapter the ID attention gives zero, and the LoRA is zero.
@@ -103,8 +107,11 @@ def _projector(c: ModelConfig) -> FaceProjector:
 
 def _take(weights: Weights, tensors: dict[str, Tensor]) -> None:
     """Those of an IP-Adapter in place of the weights' own."""
-    projector = {k.removeprefix(FACE_PROJECTOR): v for k, v in tensors.items()
-                 if k.startswith(FACE_PROJECTOR)}  # fmt: skip
+    projector = {
+        k.removeprefix(FACE_PROJECTOR): v
+        for k, v in tensors.items()
+        if k.startswith(FACE_PROJECTOR)
+    }
     weights.projector.load_state_dict(projector)
     for key in weights.lora:
         weights.lora[key] = tensors[key].to(torch.float32, copy=True)

@@ -2,6 +2,7 @@
 
 A step of training then runs the networks alone; VAE and degradation took half of it and more.
 """
+
 from __future__ import annotations
 
 import json
@@ -68,10 +69,16 @@ class LatentsConfig:
         return [copy // len(self.degradations) % 2 == 1 for copy in range(self.copies)]
 
     def __post_init__(self) -> None:
-        check_ranges(self, {
-            "size": TRAINING_SIZE, "copies": COUNT, "references": COUNT, "seed": SEED,
-            "degraded_at": Range(int, MIN_SIDE, 4096, zero="is `size`"),
-        })  # fmt: skip
+        check_ranges(
+            self,
+            {
+                "size": TRAINING_SIZE,
+                "copies": COUNT,
+                "references": COUNT,
+                "seed": SEED,
+                "degraded_at": Range(int, MIN_SIDE, 4096, zero="is `size`"),
+            },
+        )
         for name in self.degradations or ("",):
             check_choice(name, PRESETS, "degradations")
 
@@ -152,6 +159,7 @@ def alter(photo: Tensor, generator: torch.Generator) -> Tensor:
         photo: (1, 3, S, S) in [0, 1], an aligned face.
         generator: on the CPU.
     """
+
     def draw(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
 

@@ -1,4 +1,5 @@
 """What a run sees of latents that `keeping` computed once: samples and batches."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Sample pictures of a run on kept latents."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -30,8 +31,14 @@ class KeptPictures:
         autocast: mixed precision for the network, and for nothing else.
     """
 
-    def __init__(self, stream: KeptStream, numbers: Sequence[int], batches: KeptBatches, steps: int,
-                 autocast: Callable[[], AbstractContextManager[Any]] = nullcontext):  # fmt: skip
+    def __init__(
+        self,
+        stream: KeptStream,
+        numbers: Sequence[int],
+        batches: KeptBatches,
+        steps: int,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ):
         self._stream = stream
         self._numbers = numbers
         self._batches = batches

@@ -1,4 +1,5 @@
 """From photos to what the network sees: degraded, encoded, and some of it dropped."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -41,9 +42,12 @@ class Latents:
         dropped = (samples["chance"][:, 0] < self.drop_lq).to(self.device)
         lq = torch.where(dropped[:, None, None, None], 0, lq)
         return LatentBatch(
-            vae.encode(self.vae, target), lq, samples["noise"].to(self.device),
-            samples["timestep"].to(self.device), *self._identity(samples),
-        )  # fmt: skip
+            vae.encode(self.vae, target),
+            lq,
+            samples["noise"].to(self.device),
+            samples["timestep"].to(self.device),
+            *self._identity(samples),
+        )
 
     def degrade(self, target: Tensor, seeds: Tensor) -> Tensor:
         """LQ photos of (B, 3, H, W) by (B,) seeds."""

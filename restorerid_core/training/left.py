@@ -2,6 +2,7 @@
 
 It learns on kept latents, from what dlib's recogniser made of each degraded copy.
 """
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Whose face a predicted latent shows, with gradients: the network that the identity loss asks."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,5 @@
 """The loop of every stage, on Hugging Face Accelerate."""
+
 from __future__ import annotations
 
 import logging
@@ -31,12 +32,16 @@ def make_accelerator(config: RunConfig) -> Any:
 
     logs = is_tensorboard_available()
     if not logs:
-        log.warning("the Python package tensorboard is missing, so no loss curves are written; run "
-                    "`python -m pip install tensorboard` to have them.")  # fmt: skip
+        log.warning(
+            "the Python package tensorboard is missing, so no loss curves are written; run "
+            "`python -m pip install tensorboard` to have them."
+        )
     return Accelerator(
-        mixed_precision=config.precision, gradient_accumulation_steps=config.accumulation,
-        log_with="tensorboard" if logs else None, project_dir=str(config.output),
-    )  # fmt: skip
+        mixed_precision=config.precision,
+        gradient_accumulation_steps=config.accumulation,
+        log_with="tensorboard" if logs else None,
+        project_dir=str(config.output),
+    )
 
 
 class Run:
@@ -55,10 +60,13 @@ class Run:
     """
 
     def __init__(
-        self, accelerator: Any, config: RunConfig, module: torch.nn.Module,
+        self,
+        accelerator: Any,
+        config: RunConfig,
+        module: torch.nn.Module,
         prepare: Callable[[Batch], Any],
         faster: tuple[Sequence[torch.nn.Parameter], float] = ((), 1.0),
-    ):  # fmt: skip
+    ):
         self.accelerator = accelerator
         self.config = config
         self._prepare = prepare
@@ -69,8 +77,9 @@ class Run:
             for params, times in (
                 ([p for p in self.learning if id(p) not in apart], 1.0),
                 ([p for p in self.learning if id(p) in apart], faster[1]),
-            ) if params
-        ]  # fmt: skip
+            )
+            if params
+        ]
         optimizer = torch.optim.AdamW(
             groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -94,8 +103,13 @@ class Run:
         c, accelerator = self.config, self.accelerator
         accelerator.init_trackers(LOGS)
         batches = iter(self._batches(stream))
-        bar = tqdm(total=c.iterations, initial=self.step, desc="train", unit="step",
-                   disable=not accelerator.is_main_process)  # fmt: skip
+        bar = tqdm(
+            total=c.iterations,
+            initial=self.step,
+            desc="train",
+            unit="step",
+            disable=not accelerator.is_main_process,
+        )
         losses: list[float] = []
         while self.step < c.iterations:
             losses.append(sum(self._part(next(batches)) for _ in range(c.accumulation)))
@@ -115,8 +129,14 @@ class Run:
 
     def _batches(self, stream: Dataset[Any]) -> DataLoader[Any]:
         c, accelerator = self.config, self.accelerator
-        share = Share(c.batch, c.accumulation, accelerator.process_index,
-                      accelerator.num_processes, self.step, c.iterations)  # fmt: skip
+        share = Share(
+            c.batch,
+            c.accumulation,
+            accelerator.process_index,
+            accelerator.num_processes,
+            self.step,
+            c.iterations,
+        )
         return loader(stream, share, c.workers, accelerator.device.type == "cuda")
 
     def _part(self, samples: Batch) -> float:

@@ -1,4 +1,5 @@
 """A base that learns with the adapter: a UNet with SD-1.5's blocks on a VAE, without text."""
+
 from __future__ import annotations
 
 import json
@@ -47,8 +48,9 @@ class NewBase:
         sizes = config.unet
         self.metadata = (
             {key: value for key, value in file.metadata.items() if key.startswith("unet_")}
-            if self._unet else stated(sizes.groups, sizes.head_channels)
-        )  # fmt: skip
+            if self._unet
+            else stated(sizes.groups, sizes.head_channels)
+        )
         shapes = {key: tensor.shape for key, tensor in self._unet.items()} or unet_shapes(
             sizes.width, sizes.multipliers, vae_config(self._vae)["latent_channels"], sizes.context
         )
@@ -81,6 +83,7 @@ class NewBase:
         tensors: dict[str, Tensor] = {**self._names.tensors(unet), **self._vae}
         with replacing(self._config.output / SD15_NAME) as temporary:
             save_file(
-                {key: tensor.contiguous() for key, tensor in tensors.items()}, temporary,
+                {key: tensor.contiguous() for key, tensor in tensors.items()},
+                temporary,
                 {**self.metadata, "training": training},
-            )  # fmt: skip
+            )

@@ -1,4 +1,5 @@
 """What training minimises: the mean squared error of the predicted noise."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -89,10 +90,17 @@ class Objective(nn.Module):
     text: Tensor
 
     def __init__(
-        self, unet: Any, weights: Weights, text: Tensor, stage: Stage,
-        id_scale: float = 0.75, learn_identity: bool = False, checkpointing: bool = False,
-        learn_unet: bool = False, terms: LossTerms = LossTerms(),
-    ):  # fmt: skip
+        self,
+        unet: Any,
+        weights: Weights,
+        text: Tensor,
+        stage: Stage,
+        id_scale: float = 0.75,
+        learn_identity: bool = False,
+        checkpointing: bool = False,
+        learn_unet: bool = False,
+        terms: LossTerms = LossTerms(),
+    ):
         super().__init__()
         self._terms = terms
         self.adapter, self.projector = weights.adapter, weights.projector

@@ -1,4 +1,5 @@
 """Sample pictures: how far a run has come, on photos that stay the same."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -32,8 +33,14 @@ class Pictures:
         autocast: mixed precision for the network, and for nothing else.
     """
 
-    def __init__(self, stream: Stream, numbers: Sequence[int], latents: Latents, steps: int,
-                 autocast: Callable[[], AbstractContextManager[Any]] = nullcontext):  # fmt: skip
+    def __init__(
+        self,
+        stream: Stream,
+        numbers: Sequence[int],
+        latents: Latents,
+        steps: int,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ):
         self._stream = stream
         self._numbers = numbers
         self._latents = latents

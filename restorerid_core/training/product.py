@@ -1,4 +1,5 @@
 """The slim file that a run ends in: nodes and engine load it like the authors' weights."""
+
 from __future__ import annotations
 
 import json
@@ -26,9 +27,11 @@ def write_adapter(
     entries = {key: Entry(tensor.shape, tensor.dtype) for key, tensor in tensors.items()}
     training = {"stage": stage, "iterations": iterations, "config": plain(config)}
     metadata = {
-        "format": FORMAT, "version": FORMAT_VERSION,
-        "config": json.dumps(asdict(weights.adapter.config)), "training": json.dumps(training),
-    }  # fmt: skip
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "config": json.dumps(asdict(weights.adapter.config)),
+        "training": json.dumps(training),
+    }
     with replacing(path) as temporary:
         in_order = ((key, tensors[key].cpu()) for key in file_order(entries))
         write_safetensors(temporary, entries, in_order, metadata)

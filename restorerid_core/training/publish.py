@@ -1,4 +1,5 @@
 """`train small`: the files of a trained small network in half precision, as they are shipped."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """What every training run depends on, whatever it trains."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

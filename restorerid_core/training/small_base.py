@@ -1,4 +1,5 @@
 """A small SD-1.5 from nothing, for trials: its autoencoder, then its UNet without any text."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -47,10 +48,15 @@ class AutoencoderConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ranges(self, {
-            "width": Range(int, VAE_GROUP, 1024, multiple=VAE_GROUP), "latent_channels": COUNT,
-            "kl": AMOUNT, "perceptual": AMOUNT,
-        })  # fmt: skip
+        check_ranges(
+            self,
+            {
+                "width": Range(int, VAE_GROUP, 1024, multiple=VAE_GROUP),
+                "latent_channels": COUNT,
+                "kl": AMOUNT,
+                "perceptual": AMOUNT,
+            },
+        )
         check_multipliers(self.multipliers, "multipliers")
         if self.decoder_alone and self.start is None:
             raise RestorerIDError(
@@ -92,9 +98,13 @@ class AutoencoderObjective(nn.Module):
     """
 
     def __init__(
-        self, vae: Any, kl: float, lpips: nn.Module | None = None, perceptual: float = 1.0,
+        self,
+        vae: Any,
+        kl: float,
+        lpips: nn.Module | None = None,
+        perceptual: float = 1.0,
         decoder_alone: bool = False,
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.vae = vae.requires_grad_(True)
         if decoder_alone:

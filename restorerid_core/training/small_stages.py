@@ -1,4 +1,5 @@
 """`train autoencoder` and `train unet`: the base that small configurations train on."""
+
 from __future__ import annotations
 
 import json
@@ -37,8 +38,9 @@ from .stream import Stream
 AUTOENCODER_NAME = "autoencoder.safetensors"
 TEXT_WIDTH = 768
 TEXT = {
-    "token_embedding.weight": (49408, TEXT_WIDTH), "position_embedding.weight": (77, TEXT_WIDTH),
-}  # fmt: skip
+    "token_embedding.weight": (49408, TEXT_WIDTH),
+    "position_embedding.weight": (77, TEXT_WIDTH),
+}
 NORMALISED_BY = 64
 """Photos whose latents are measured."""
 BLOCKS = 1
@@ -117,8 +119,10 @@ def train_unet(config: UNetConfig, photos: Any) -> Path:
         noise = torch.stack([stream[n]["noise"] for n in range(config.samples)])
         latent = sample_with(
             lambda x, t: objective.predict(x, t.expand(len(x))).float(),
-            noise.to(accelerator.device), make_scheduler("ddim"), 20,
-        )  # fmt: skip
+            noise.to(accelerator.device),
+            make_scheduler("ddim"),
+            20,
+        )
         return torch.cat([*vae.decode(autoencoder, latent)], 2)
 
     path = config.output / SD15_NAME
@@ -132,9 +136,12 @@ def train_unet(config: UNetConfig, photos: Any) -> Path:
 
 
 def _finish(
-    run: Run, stream: Stream, draw: Callable[[], Tensor], path: Path,
+    run: Run,
+    stream: Stream,
+    draw: Callable[[], Tensor],
+    path: Path,
     product: Callable[[], dict[str, Tensor]],
-) -> None:  # fmt: skip
+) -> None:
     """Trains and writes the product."""
     run.go(stream, draw)
     if run.accelerator.is_main_process:

@@ -1,4 +1,5 @@
 """The stages of the paper from a configuration to the adapter's file."""
+
 from __future__ import annotations
 
 import logging
@@ -36,9 +37,12 @@ DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train_stage(
-    stage: Stage, config: TrainingConfig, photos: Any, unconditional_clip: Tensor | None = None,
+    stage: Stage,
+    config: TrainingConfig,
+    photos: Any,
+    unconditional_clip: Tensor | None = None,
     held_out: Any = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Trains one stage, or goes on with it; returns the adapter's file, OUT/restorerid.safetensors.
 
     Where the UNet learns, the base is written beside it, OUT/restorerid_sd15.safetensors.
@@ -70,9 +74,16 @@ def train_stage(
     if stage not in ("base", "identity"):
         _check_identity(weights, config)
     objective = Objective(
-        base.unet, weights, text, stage, config.id_scale, config.learn_identity,
-        config.gradient_checkpointing, config.learn_unet, _terms(config, base),
-    ).to(device)  # fmt: skip
+        base.unet,
+        weights,
+        text,
+        stage,
+        config.id_scale,
+        config.learn_identity,
+        config.gradient_checkpointing,
+        config.learn_unet,
+        _terms(config, base),
+    ).to(device)
     shown = photos if held_out is None else held_out
     if isinstance(photos, KeptLatents):
         stream, prepare, draw = _kept(config, photos, shown, base, objective)
@@ -104,26 +115,40 @@ def _kept(
     )
     stream = KeptStream(photos, config.seed, objective.has_face)
     pictures = KeptPictures(
-        KeptStream(shown, config.seed, objective.has_face), range(config.samples), batches,
+        KeptStream(shown, config.seed, objective.has_face),
+        range(config.samples),
+        batches,
         config.sample_steps,
-    )  # fmt: skip
+    )
     return stream, batches, lambda: pictures.draw(objective)
 
 
 def _fresh(
-    config: TrainingConfig, photos: Any, shown: Any, base: SD15, objective: Objective,
-    unconditional_clip: Tensor | None, accelerator: Any,
-) -> tuple[Stream, Callable[..., Any], Callable[[], Tensor]]:  # fmt: skip
+    config: TrainingConfig,
+    photos: Any,
+    shown: Any,
+    base: SD15,
+    objective: Objective,
+    unconditional_clip: Tensor | None,
+    accelerator: Any,
+) -> tuple[Stream, Callable[..., Any], Callable[[], Tensor]]:
     """Stream, preparation and sample pictures on photos, degraded and encoded in each step."""
     latents = Latents(
-        base.vae, Degradation(PRESETS[config.degradation]), accelerator.device, config.drop_lq,
-        config.drop_identity, unconditional_clip if objective.has_face else None,
-    )  # fmt: skip
+        base.vae,
+        Degradation(PRESETS[config.degradation]),
+        accelerator.device,
+        config.drop_lq,
+        config.drop_identity,
+        unconditional_clip if objective.has_face else None,
+    )
     channels = base.vae.config.latent_channels
     pictures = Pictures(
-        Stream(shown, config, objective.has_face, channels), range(config.samples), latents,
-        config.sample_steps, accelerator.autocast,
-    )  # fmt: skip
+        Stream(shown, config, objective.has_face, channels),
+        range(config.samples),
+        latents,
+        config.sample_steps,
+        accelerator.autocast,
+    )
     stream = Stream(photos, config, objective.has_face, channels)
     return stream, latents, lambda: pictures.draw(objective)
 

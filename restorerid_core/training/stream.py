@@ -2,6 +2,7 @@
 
 So a run that goes on after a kill, or is shared by other numbers of processes, sees the same.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
 """Load the adapter from the authors' full checkpoint or from our slim file."""
+
 import json
 import logging
 from dataclasses import dataclass
@@ -104,8 +105,13 @@ def check(name: str, file: TensorFile) -> ModelConfig:
             )
     extra = [key for key in shapes if key not in expected and group_of(key) in ADAPTER_GROUPS]
     if extra:
-        log.warning("'%s' holds %d tensors that RestorerID has no place for and that are not used,"
-                    " such as '%s'.", name, len(extra), extra[0])  # fmt: skip
+        log.warning(
+            "'%s' holds %d tensors that RestorerID has no place for and that are not used,"
+            " such as '%s'.",
+            name,
+            len(extra),
+            extra[0],
+        )
     return config
 
 

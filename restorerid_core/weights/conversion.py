@@ -1,4 +1,5 @@
 """Split the authors' checkpoint into the slim adapter and the SD-1.5 it was trained on."""
+
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,4 +1,5 @@
 """ComfyUI's extra_model_paths.yaml: folders of models that lie elsewhere."""
+
 from __future__ import annotations
 
 import logging

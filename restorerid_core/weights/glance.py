@@ -1,4 +1,5 @@
 """What a file of weights is, by its first bytes and its length: quick, without torch."""
+
 import json
 import zipfile
 from pathlib import Path

@@ -1,4 +1,5 @@
 """Files of the Hugging Face Hub: taken up where they stopped, checked before they appear."""
+
 from __future__ import annotations
 
 import logging
@@ -45,9 +46,7 @@ class HubFile:
         from huggingface_hub import hf_hub_url
 
         mirror = os.environ.get("HF_ENDPOINT", "").rstrip("/")
-        return hf_hub_url(
-            self.repo, self.path, revision=self.revision, endpoint=mirror or None
-        )
+        return hf_hub_url(self.repo, self.path, revision=self.revision, endpoint=mirror or None)
 
 
 @dataclass(frozen=True)
@@ -112,9 +111,13 @@ def download(file: HubFile, offer: Offer, staging: Path) -> Path:
     try:
         with part.open("ab") as stream:
             http_get(
-                file.url, stream, resume_size=stream.tell(), headers=headers,
-                expected_size=offer.size, displayed_filename=file.name,
-            )  # fmt: skip
+                file.url,
+                stream,
+                resume_size=stream.tell(),
+                headers=headers,
+                expected_size=offer.size,
+                displayed_filename=file.name,
+            )
     except Exception as error:  # as above
         raise _explained(error, file, f"the connection broke while {file.name} came") from error
     log.info("checking %s", file.name)

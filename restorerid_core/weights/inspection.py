@@ -1,4 +1,5 @@
 """Say what a file is and what is in it, without judging whether it can be used."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike

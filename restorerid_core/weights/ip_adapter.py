@@ -1,4 +1,5 @@
 """IP-Adapter-FaceID-Plus for SD-1.5 under the authors' keys, for they trained with it in place."""
+
 from pathlib import Path
 
 import torch

@@ -1,4 +1,5 @@
 """What the keys and shapes of a file say: which groups it holds, what it is, whether it fits."""
+
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -116,9 +117,13 @@ def expected_shapes(config: ModelConfig) -> dict[str, torch.Size]:
     """Shapes of everything in the slim file, by the authors' keys; no memory is taken."""
     adapter = Adapter(config, device="meta").state_dict()
     projector = FaceProjector(
-        config.id_dim, config.clip_dim, config.context_dim, config.id_tokens,
-        config.projector_depth, device="meta",
-    ).state_dict()  # fmt: skip
+        config.id_dim,
+        config.clip_dim,
+        config.context_dim,
+        config.id_tokens,
+        config.projector_depth,
+        device="meta",
+    ).state_dict()
     return {
         **{key: tensor.shape for key, tensor in adapter.items()},
         **lora_shapes(config),

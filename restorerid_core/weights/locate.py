@@ -1,4 +1,5 @@
 """Where the weights are: folders laid out like ComfyUI's `models`."""
+
 from __future__ import annotations
 
 import os
@@ -12,10 +13,17 @@ from .glance import fault_at_a_glance
 from .published import pyiqa_cache
 
 ADAPTER = ("restorerid", ("restorerid.safetensors", "RestorerIDFull.ckpt"))
-BASE = ("checkpoints", (
-    "restorerid_sd15.safetensors", "v1-5-pruned.safetensors", "v1-5-pruned-emaonly.safetensors",
-    "v1-5-pruned-emaonly-fp16.safetensors", "v1-5-pruned.ckpt", "v1-5-pruned-emaonly.ckpt",
-))  # fmt: skip
+BASE = (
+    "checkpoints",
+    (
+        "restorerid_sd15.safetensors",
+        "v1-5-pruned.safetensors",
+        "v1-5-pruned-emaonly.safetensors",
+        "v1-5-pruned-emaonly-fp16.safetensors",
+        "v1-5-pruned.ckpt",
+        "v1-5-pruned-emaonly.ckpt",
+    ),
+)
 CLIP_VISION = ("clip_vision", ("CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",))
 WEIGHTS = "musiq_koniq_ckpt-e95806b9.pth"
 """MUSIQ's, trained on KonIQ-10k."""

@@ -1,4 +1,5 @@
 """The weights that a restoration needs: where they are, which are missing, and how each comes."""
+
 from __future__ import annotations
 
 import shutil
@@ -19,35 +20,54 @@ if TYPE_CHECKING:
 
 FULL_NAME = "RestorerIDFull.ckpt"
 FULL = HubFile(
-    "YingJiacheng/RestorerID", FULL_NAME, f"{ADAPTER[0]}/{FULL_NAME}",
+    "YingJiacheng/RestorerID",
+    FULL_NAME,
+    f"{ADAPTER[0]}/{FULL_NAME}",
     "Apache-2.0 by its authors; holds IP-Adapter-FaceID weights (non-commercial research) and "
     "SD-1.5 (CreativeML Open RAIL-M)",
     8_000_000_000,
-)  # fmt: skip
+)
 """Its size is about that of its parts in fp32. No source known here states the exact one or a
 sha256: the hub's are taken. A pickle runs nothing here: `checkpoint.pickles` is what reads it."""
 VISION = HubFile(
-    "h94/IP-Adapter", "models/image_encoder/model.safetensors",
-    f"{CLIP_VISION[0]}/{CLIP_VISION[1][0]}", "MIT", 2_528_373_448,
+    "h94/IP-Adapter",
+    "models/image_encoder/model.safetensors",
+    f"{CLIP_VISION[0]}/{CLIP_VISION[1][0]}",
+    "MIT",
+    2_528_373_448,
     "6ca9667da1ca9e0b0f75e46bb030f7e011f44f86cbfb8d5a36590fcd7507b030",
-)  # fmt: skip
+)
 QUALITY = HubFile(
-    "chaofengc/IQA-PyTorch-Weights", MUSIQ[1][0], f"{MUSIQ[0]}/{MUSIQ[1][0]}", "see pyiqa's page",
-    108_610_983, "e95806b9eae5f3814c410f574ba8e552362bd5bc63d758ed5b97860f5d6185aa",
+    "chaofengc/IQA-PyTorch-Weights",
+    MUSIQ[1][0],
+    f"{MUSIQ[0]}/{MUSIQ[1][0]}",
+    "see pyiqa's page",
+    108_610_983,
+    "e95806b9eae5f3814c410f574ba8e552362bd5bc63d758ed5b97860f5d6185aa",
     "0df2df423c65f6a64209309695f3845727431027",
-)  # fmt: skip
+)
 FACES = tuple(
     HubFile(
-        "public-data/insightface", f"models/buffalo_l/{name}",
-        f"insightface/models/buffalo_l/{name}", "non-commercial research", size, sha256,
+        "public-data/insightface",
+        f"models/buffalo_l/{name}",
+        f"insightface/models/buffalo_l/{name}",
+        "non-commercial research",
+        size,
+        sha256,
     )
     for name, size, sha256 in (
-        ("det_10g.onnx", 16_923_827,
-         "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91"),
-        ("w600k_r50.onnx", 174_383_860,
-         "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"),
+        (
+            "det_10g.onnx",
+            16_923_827,
+            "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+        ),
+        (
+            "w600k_r50.onnx",
+            174_383_860,
+            "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+        ),
     )
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -122,8 +142,9 @@ def bytes_needed(task: Task, staging: Path) -> int:
     rest = 0
     if task.offer:
         size = rest = task.offer.size
-        rest -= sum(path.stat().st_size for path in task.offer.staged(task.file, staging)
-                    if path.is_file())  # fmt: skip
+        rest -= sum(
+            path.stat().st_size for path in task.offer.staged(task.file, staging) if path.is_file()
+        )
     # Half, as if all of fp32 became fp16; `convert` counts exactly before it writes.
     return rest + (size // 2 if task.file is FULL else 0)
 

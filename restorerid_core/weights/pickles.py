@@ -5,6 +5,7 @@ checkpoint that PyTorch Lightning wrote names a few more classes (its callbacks,
 hyper-parameters); each of them is replaced by an empty stand-in below, so nothing that a file names
 is imported or called.
 """
+
 import logging
 import pickle
 import pickletools

@@ -1,4 +1,5 @@
 """Published weights that are small enough to be fetched when they are first needed."""
+
 from __future__ import annotations
 
 import os

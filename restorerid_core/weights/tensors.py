@@ -1,4 +1,5 @@
 """Open any file of weights as a dict of memory-mapped tensors."""
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

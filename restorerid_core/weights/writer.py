@@ -1,4 +1,5 @@
 """Write safetensors one tensor at a time; the library's own writer wants all of them in memory."""
+
 import json
 import math
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,5 @@
 """A tiny authors' file, real photos with the small face models, and a small hub of weights."""
+
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -68,10 +69,12 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> dict[HubFile, bytes]:
     save_network(folder / "det", outputs=9, size="?", width=8)
     save_network(folder / "rec")
     return {
-        DETECTOR: (folder / "det").read_bytes(), RECOGNISER: (folder / "rec").read_bytes(),
-        VISION: PICKLE_MAGIC + bytes(range(256)) * 400, QUALITY: PICKLE_MAGIC + b"musiq" * 1000,
+        DETECTOR: (folder / "det").read_bytes(),
+        RECOGNISER: (folder / "rec").read_bytes(),
+        VISION: PICKLE_MAGIC + bytes(range(256)) * 400,
+        QUALITY: PICKLE_MAGIC + b"musiq" * 1000,
         FULL: (PICKLE_MAGIC + b"everything" * 500) * 2,  # and so does each half
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")

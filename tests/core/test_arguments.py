@@ -1,4 +1,5 @@
 """Arguments of the commands: what is out of range is refused before anything is loaded."""
+
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,27 +31,48 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("command", "option", "value"),
     [
-        ("restore", "--faces-per-run", "-1"), ("restore", "--faces-per-run", "0"),
-        ("restore", "--threshold", "nan"), ("restore", "--threshold", "7"),
-        ("restore", "--id-scale", "1e10"), ("restore", "--guidance", "-4"),
-        ("restore", "--size", "-8"), ("restore", "--size", "100000"),
-        ("restore", "--size", "1000000000"), ("restore", "--seed", str(2**64)),
-        ("restore", "--seed", "9" * 5000), ("restore", "--steps", "0"),
-        ("restore", "--steps", "1"), ("restore", "--steps", "2000"), ("restore", "--steps", "1e2"),
-        ("restore", "--device", "foo"), ("restore", "--device", "gpu"),
-        ("degrade", "--size", "3"), ("degrade", "--seed", "-1"), ("degrade", "--device", "toaster"),
-        ("evaluate", "--limit", "-1"), ("evaluate", "--grid-rows", "-1"),
-        ("evaluate", "--guidance", "inf"), ("calibrate", "--limit", "0"),
-        ("calibrate", "--steps", "1001"), ("prepare", "--size", "100"),
-        ("prepare", "--shards", "0"), ("prepare", "--least-score", "nan"),
-        ("prepare", "--least-side", "-1"), ("prepare", "--device", "gpu"), ("demo", "--steps", "0"),
+        ("restore", "--faces-per-run", "-1"),
+        ("restore", "--faces-per-run", "0"),
+        ("restore", "--threshold", "nan"),
+        ("restore", "--threshold", "7"),
+        ("restore", "--id-scale", "1e10"),
+        ("restore", "--guidance", "-4"),
+        ("restore", "--size", "-8"),
+        ("restore", "--size", "100000"),
+        ("restore", "--size", "1000000000"),
+        ("restore", "--seed", str(2**64)),
+        ("restore", "--seed", "9" * 5000),
+        ("restore", "--steps", "0"),
+        ("restore", "--steps", "1"),
+        ("restore", "--steps", "2000"),
+        ("restore", "--steps", "1e2"),
+        ("restore", "--device", "foo"),
+        ("restore", "--device", "gpu"),
+        ("degrade", "--size", "3"),
+        ("degrade", "--seed", "-1"),
+        ("degrade", "--device", "toaster"),
+        ("evaluate", "--limit", "-1"),
+        ("evaluate", "--grid-rows", "-1"),
+        ("evaluate", "--guidance", "inf"),
+        ("calibrate", "--limit", "0"),
+        ("calibrate", "--steps", "1001"),
+        ("prepare", "--size", "100"),
+        ("prepare", "--shards", "0"),
+        ("prepare", "--least-score", "nan"),
+        ("prepare", "--least-side", "-1"),
+        ("prepare", "--device", "gpu"),
+        ("demo", "--steps", "0"),
         ("demo", "--device", "gpu"),
     ],
-)  # fmt: skip
+)
 def test_numbers_and_devices(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    command: str, option: str, value: str,
-):  # fmt: skip
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    option: str,
+    value: str,
+):
     monkeypatch.chdir(tmp_path)
     said = refused(capsys, *RUNS[command], f"{option}={value}")
     assert f"{option}: is '{value[:50]}" in said
@@ -105,18 +127,21 @@ def test_what_is_like_no_name_has_no_nearest(capsys: pytest.CaptureFixture[str])
     assert "did you mean" not in refused(capsys, *RUNS["restore"], "--qqqqqqq")
 
 
-def test_abbreviated_options_are_understood(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-):
+def test_abbreviated_options_are_understood(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     assert main(["degrade", str(tmp_path / "none"), "--out", str(tmp_path), "--over"]) == 1
     assert "none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["restore", "", "-o", "out"], ["restore", "photos", "-o", ""], ["prepare", "in", "-o", " "],
-     ["evaluate", "people", "-o", "out", "--models", ""], ["degrade", "in", "-o", ""]],
-)  # fmt: skip
+    [
+        ["restore", "", "-o", "out"],
+        ["restore", "photos", "-o", ""],
+        ["prepare", "in", "-o", " "],
+        ["evaluate", "people", "-o", "out", "--models", ""],
+        ["degrade", "in", "-o", ""],
+    ],
+)
 def test_an_empty_path_is_not_the_current_folder(
     capsys: pytest.CaptureFixture[str], arguments: list[str]
 ):

@@ -1,4 +1,5 @@
 """Calibration: a planted formula comes back, and the command on small networks."""
+
 import json
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from restorerid_core.id_scale import FORMAT, IDScalePreset, read_preset
 SCALES = np.linspace(0, 2, 51)
 
 
-def planted(seed: int, alpha: float, beta: float, count: int = 60, noise: float = 0.01,
-            spread: float = 0.2) -> Curves:  # fmt: skip
+def planted(
+    seed: int, alpha: float, beta: float, count: int = 60, noise: float = 0.01, spread: float = 0.2
+) -> Curves:
     """Curves with their tops around the formula's λ, of any height and sharpness, and noisy.
 
     `spread` is the relative standard deviation of a picture's best scale.
@@ -100,10 +102,17 @@ def test_a_preset_is_read(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "text",
-    [None, "", "[]", "{}", '{"format": "other"}', f'{{"format": "{FORMAT}", "alpha": 1}}',
-     f'{{"format": "{FORMAT}", "alpha": 1, "beta": 0}}',
-     f'{{"format": "{FORMAT}", "alpha": NaN, "beta": 1}}'],
-)  # fmt: skip
+    [
+        None,
+        "",
+        "[]",
+        "{}",
+        '{"format": "other"}',
+        f'{{"format": "{FORMAT}", "alpha": 1}}',
+        f'{{"format": "{FORMAT}", "alpha": 1, "beta": 0}}',
+        f'{{"format": "{FORMAT}", "alpha": NaN, "beta": 1}}',
+    ],
+)
 def test_another_file_is_no_preset(tmp_path: Path, text: str | None):
     path = tmp_path / "mine.json"
     if text is not None:
@@ -121,9 +130,21 @@ def test_curves_are_swept_and_taken_up_again(faces_dir: Path, tmp_path: Path):
     musiq_file(models / "musiq")
     people, out = people_folder(tmp_path / "people", faces_dir), tmp_path / "out"
     command = [
-        "calibrate", str(people), "-o", str(out), "--models", str(models), "--device", "cpu",
-        "--steps", "2", "--size", "128", "--scales", "0-2:0.5",
-    ]  # fmt: skip
+        "calibrate",
+        str(people),
+        "-o",
+        str(out),
+        "--models",
+        str(models),
+        "--device",
+        "cpu",
+        "--steps",
+        "2",
+        "--size",
+        "128",
+        "--scales",
+        "0-2:0.5",
+    ]
     result = run_core(*command)
     # Two people are too few for a formula, but their curves are kept.
     assert result.returncode == 1 and "there are 2 curves" in result.stderr, result.stderr

@@ -1,4 +1,5 @@
 """Loading adapter files: what is accepted, and the sentence for each file that is not."""
+
 import collections
 import dataclasses
 import json

@@ -1,4 +1,5 @@
 """Which faces are dropped from training data, and why."""
+
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,13 @@ from restorerid_core.training.data.cleaning import REASONS, clean, cosines
 CROP = np.zeros((224, 224, 3), np.uint8)
 
 
-def face(photo: int, identity: tuple[float, ...] = (1,), side: float = 150,
-         sharpness: float = 600, **changes: Any) -> ReferenceFace:  # fmt: skip
+def face(
+    photo: int,
+    identity: tuple[float, ...] = (1,),
+    side: float = 150,
+    sharpness: float = 600,
+    **changes: Any,
+) -> ReferenceFace:
     found = replace(made_face(200, 200, 2 * side, identity=identity), **changes)
     return ReferenceFace(photo, found, CROP, sharpness)
 

@@ -1,4 +1,5 @@
 """Colour transfer: parity with the released code, properties, batches and sizes."""
+
 import pytest
 import torch
 from helpers import relative_error

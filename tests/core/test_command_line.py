@@ -1,4 +1,5 @@
 """The command line answers at once, and says what it waits for."""
+
 import json
 import os
 import subprocess
@@ -9,9 +10,18 @@ import pytest
 from helpers import ROOT
 
 COMMANDS = (
-    "convert", "inspect", "restore", "degrade", "evaluate", "calibrate", "prepare", "train",
-    "fetch", "doctor", "demo",
-)  # fmt: skip
+    "convert",
+    "inspect",
+    "restore",
+    "degrade",
+    "evaluate",
+    "calibrate",
+    "prepare",
+    "train",
+    "fetch",
+    "doctor",
+    "demo",
+)
 RUN = """
 import json, resource, sys
 from restorerid_core.__main__ import main
@@ -46,9 +56,14 @@ def test_help_and_typos_are_told_without_heavy_imports():
 def test_what_takes_seconds_is_told_before(tmp_path: Path):
     (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")  # as if it took too long
     told = run('[["inspect", "x"], ["degrade", "x", "-o", "y"], ["demo"]]', tmp_path)
-    assert told.stderr.splitlines() == [
-        "restorerid: loading PyTorch ...", "restorerid: interrupted.",
-    ] * 3  # fmt: skip
+    assert (
+        told.stderr.splitlines()
+        == [
+            "restorerid: loading PyTorch ...",
+            "restorerid: interrupted.",
+        ]
+        * 3
+    )
 
 
 def test_fetch_waits_for_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,5 @@
 """The fused form gives each row what the plain form gives it alone."""
+
 import dataclasses
 import math
 from collections.abc import Callable
@@ -62,9 +63,12 @@ SPADE_LAST = ("spade.mlp_gamma.weight", "spade.mlp_beta.weight")
 )
 @torch.inference_mode()
 def test_equals_the_plain_form(
-    weights: Weights, zeros: tuple[str, ...], size: tuple[int, int], config: ModelConfig,
+    weights: Weights,
+    zeros: tuple[str, ...],
+    size: tuple[int, int],
+    config: ModelConfig,
     record_property: Callable[..., None],
-):  # fmt: skip
+):
     """Every block and attention, in both halves; also where blocks are constant."""
     weights = zeroed(weights, *zeros)
     quick, slow = fused(config, weights), plain(config, weights)
@@ -164,9 +168,13 @@ def test_rows_are_halves_by_seeds_by_images(
     for half in range(halves):
         for image in range(count):
             alone = StepConditioning(
-                adapter, latent[image % images][None], T,
-                rows[half, image % identities][None], 1, scale[image % scales][None],
-            )  # fmt: skip
+                adapter,
+                latent[image % images][None],
+                T,
+                rows[half, image % identities][None],
+                1,
+                scale[image % scales][None],
+            )
             row = half, slice(None), image
             assert close(spade[row], alone.spade(BLOCK, x[row]))
             assert close(fir[row], alone.fir(BLOCK, x[row]))

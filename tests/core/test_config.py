@@ -1,4 +1,5 @@
 """ModelConfig is read off the shapes of a state dict."""
+
 import pytest
 from adapter_files import TINY
 

@@ -1,4 +1,5 @@
 """Splitting the authors' file, and the command line around it."""
+
 import json
 import os
 import shutil
@@ -231,9 +232,7 @@ def test_cli_converts_and_inspects(
     assert json.loads(capsys.readouterr().out)["kind"] == "the authors' full checkpoint"
 
 
-def test_cli_inspects_what_it_would_refuse(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_cli_inspects_what_it_would_refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     save_file(base_weights(), tmp_path / "sd.safetensors")
     assert main(["inspect", str(tmp_path / "sd.safetensors")]) == 0
     printed = capsys.readouterr().out

@@ -1,4 +1,5 @@
 """The degradation as a whole: seeds, threads, batches, bounds, bad input."""
+
 from collections.abc import Callable
 
 import pytest

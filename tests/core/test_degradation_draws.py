@@ -1,4 +1,5 @@
 """The draws of the degradation follow their ranges."""
+
 import math
 from collections import Counter
 

@@ -1,4 +1,5 @@
 """Degraded copies of real photos."""
+
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ def samples(faces_dir: Path) -> list[tuple[Tensor, Tensor]]:
     """Originals and their own LQ, (3, 512, 512) each."""
     paths = [faces_dir / "samples" / f"{n}-lq1" for n in (4, 8, 11)]
     return [
-        (read_photo(Path(f"{path}-gt.png")).movedim(-1, 0),
-         read_photo(Path(f"{path}.png")).movedim(-1, 0))
+        (
+            read_photo(Path(f"{path}-gt.png")).movedim(-1, 0),
+            read_photo(Path(f"{path}.png")).movedim(-1, 0),
+        )
         for path in paths
-    ]  # fmt: skip
+    ]
 
 
 def sharpness(image: Tensor) -> float:
@@ -35,12 +38,14 @@ def test_the_samples_own_lq_is_as_sharp_as_degraded_copies_of_their_originals(
     samples: list[tuple[Tensor, Tensor]],
 ):
     light, heavy = (
-        np.array([
-            [sharpness(Degradation(PRESETS[preset])(gt[None], seed)[0]) for seed in range(2)]
-            for gt, _ in samples
-        ])
+        np.array(
+            [
+                [sharpness(Degradation(PRESETS[preset])(gt[None], seed)[0]) for seed in range(2)]
+                for gt, _ in samples
+            ]
+        )
         for preset in ("light", "heavy")
-    )  # fmt: skip
+    )
     own = np.array([sharpness(lq) for _, lq in samples])
     assert (own < light.max(1)).all()
     assert (own > 0.5 * heavy.min(1)).all()

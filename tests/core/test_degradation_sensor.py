@@ -1,4 +1,5 @@
 """Response curves, the mosaic and its noise."""
+
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +39,13 @@ def test_typical_curves_rise_from_0_to_1_and_can_be_undone():
 def test_curves_of_a_file(tmp_path: Path):
     light = np.linspace(0, 1, 1024)
     path = tmp_path / "curves.txt"
-    path.write_text("".join(
-        f"camera {gamma}\ngraph\nI = \n{' '.join(map(str, light))}\nB = \n"
-        f"{' '.join(map(str, light**gamma))}\n"
-        for gamma in (1.0, 0.5)
-    ))  # fmt: skip
+    path.write_text(
+        "".join(
+            f"camera {gamma}\ngraph\nI = \n{' '.join(map(str, light))}\nB = \n"
+            f"{' '.join(map(str, light**gamma))}\n"
+            for gamma in (1.0, 0.5)
+        )
+    )
     curves, grey = read_curves(path), torch.tensor([0.25])
     srgb = 1.055 * 0.25 ** (1 / 2.4) - 0.055
     assert curves(0.1, 0.9).brightness(grey).item() == pytest.approx(srgb, abs=1e-3)
@@ -67,8 +70,9 @@ def test_demosaicing_keeps_what_was_measured_and_flat_colours(corner: int, size:
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
     raw = mosaic(image, corner)
     assert torch.equal(mosaic(demosaic(raw, corner), corner), raw)
-    assert torch.equal(raw[corner // 2 :: 2, corner % 2 :: 2],
-                       image[0, corner // 2 :: 2, corner % 2 :: 2])  # fmt: skip
+    assert torch.equal(
+        raw[corner // 2 :: 2, corner % 2 :: 2], image[0, corner // 2 :: 2, corner % 2 :: 2]
+    )
     flat = torch.tensor([0.2, 0.5, 0.7]).view(3, 1, 1).expand(3, *size)
     middle = demosaic(mosaic(flat, corner), corner)
     assert torch.allclose(middle, flat, atol=1e-6)

@@ -1,4 +1,5 @@
 """Kernels, filters, resizing and JPEG against other implementations."""
+
 import io
 import math
 

@@ -1,4 +1,5 @@
 """`degrade`: files and folders, taken up again, faults named."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -83,9 +84,12 @@ def test_size_and_preset(folder: Path, tmp_path: Path):
     ],
 )
 def test_faults(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    options: list[str], sentence: str,
-):  # fmt: skip
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    sentence: str,
+):
     assert degrade(folder / "a.png", tmp_path / "out", *options) == 1
     assert sentence in capsys.readouterr().err
 
@@ -94,8 +98,18 @@ def test_faults(
 def test_another_process_with_other_threads_makes_the_same_file(folder: Path, tmp_path: Path):
     for threads in ("1", "3"):
         subprocess.run(
-            [sys.executable, "-m", "restorerid_core", "degrade", str(folder / "a.png"), "-o",
-             str(tmp_path / threads)],
-            cwd=ROOT, env={"OMP_NUM_THREADS": threads, "PATH": ""}, check=True, capture_output=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "restorerid_core",
+                "degrade",
+                str(folder / "a.png"),
+                "-o",
+                str(tmp_path / threads),
+            ],
+            cwd=ROOT,
+            env={"OMP_NUM_THREADS": threads, "PATH": ""},
+            check=True,
+            capture_output=True,
+        )
     assert (tmp_path / "1/a.png").read_bytes() == (tmp_path / "3/a.png").read_bytes()

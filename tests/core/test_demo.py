@@ -1,4 +1,5 @@
 """The demonstration: its portrait, the stand-ins for the face models, small networks, the run."""
+
 import os
 import subprocess
 import sys
@@ -148,13 +149,20 @@ def test_small_files_are_those_of_the_trained_networks(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("small_is_there", "chosen", "told"),
-    [(True, "restore_face", "this is the small network, for faces of 128 px"),
-     (False, "restore_untrained", "small untrained networks")],
-)  # fmt: skip
+    [
+        (True, "restore_face", "this is the small network, for faces of 128 px"),
+        (False, "restore_untrained", "small untrained networks"),
+    ],
+)
 def test_missing_weights_are_named_in_one_sentence(
-    no_weights: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture, small_is_there: bool, chosen: str, told: str,
-):  # fmt: skip
+    no_weights: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    small_is_there: bool,
+    chosen: str,
+    told: str,
+):
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr("restorerid_core.engine.small.is_there", lambda: small_is_there)
     monkeypatch.setattr(demo, chosen, lambda *a: calls.append(a))
@@ -182,11 +190,17 @@ def test_the_full_network_is_used_where_it_is(
 def test_the_whole_pipeline_runs_without_weights(tmp_path: Path):
     env = {**os.environ, "RESTORERID_MODELS": str(tmp_path), "HOME": str(tmp_path)}
     env.pop("COMFYUI_PATH", None)
-    command = [sys.executable, "-m", "restorerid_core", "demo", "-o", str(tmp_path / "out"),
-               "--device", "cpu"]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "restorerid_core",
+        "demo",
+        "-o",
+        str(tmp_path / "out"),
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"The result sheet is {tmp_path / 'out' / 'sheet.png'}\n"
     assert "Warning" not in done.stderr

@@ -1,4 +1,5 @@
 """dlib's face networks: the port gives dlib's numbers and gradients, and damaged files are told."""
+
 import sys
 from pathlib import Path
 from typing import Any

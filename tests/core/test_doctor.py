@@ -1,4 +1,5 @@
 """`doctor` names what is here and what is missing."""
+
 import json
 from pathlib import Path
 
@@ -74,9 +75,11 @@ nothing:
 def test_extra_model_paths_are_read(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     comfy, base = tmp_path / "ComfyUI", tmp_path / "big disk"
     places = {
-        "SD-1.5": base / "sd", "CLIP vision": base / "vision", "adapter": base / "adapters",
+        "SD-1.5": base / "sd",
+        "CLIP vision": base / "vision",
+        "adapter": base / "adapters",
         "MUSIQ": comfy / "relative",
-    }  # fmt: skip
+    }
     for name, folder in places.items():
         folder.mkdir(parents=True)
         (folder / doctor.FILES[name][1][0]).write_bytes(PICKLE_MAGIC)

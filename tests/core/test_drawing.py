@@ -1,4 +1,5 @@
 """Outlined faces and labelled grids, measured on plain pictures."""
+
 import numpy as np
 import pytest
 import torch
@@ -111,10 +112,14 @@ def test_a_line_is_seen_on_a_ground_of_its_own_colour(color: tuple[int, int, int
 @pytest.mark.parametrize(
     "outline",
     [
-        square(0, 0, 80), square(300, 200, 90, 0.5), square(-400, 90, 60), square(150, 100, 900),
-        square(150, 100, 290), square(150, 100, 0),
+        square(0, 0, 80),
+        square(300, 200, 90, 0.5),
+        square(-400, 90, 60),
+        square(150, 100, 900),
+        square(150, 100, 290),
+        square(150, 100, 0),
     ],
-)  # fmt: skip
+)
 def test_what_juts_out_is_cut_and_the_tag_stays_inside(outline: np.ndarray):
     image = noise(200, 300)
     unlabelled = draw_outlines(image, [outline], [""], [RED])
@@ -187,9 +192,17 @@ def test_a_row_of_images_without_labels():
 
 @pytest.mark.parametrize(
     ("count", "columns", "shape"),
-    [(1, 0, (1, 1)), (6, 0, (1, 6)), (7, 0, (3, 3)), (9, 0, (3, 3)), (10, 0, (3, 4)),
-     (6, 3, (2, 3)), (5, 2, (3, 2)), (2, 9, (1, 2))],
-)  # fmt: skip
+    [
+        (1, 0, (1, 1)),
+        (6, 0, (1, 6)),
+        (7, 0, (3, 3)),
+        (9, 0, (3, 3)),
+        (10, 0, (3, 4)),
+        (6, 3, (2, 3)),
+        (5, 2, (3, 2)),
+        (2, 9, (1, 2)),
+    ],
+)
 def test_arrangement(count: int, columns: int, shape: tuple[int, int]):
     grid = labelled_grid([plain(0.0)] * count, columns=columns, cell=64)
     assert grid.shape == (3, shape[0] * 72, shape[1] * 68 + 4)
@@ -214,9 +227,14 @@ def test_a_row_is_as_high_as_its_images():
 
 @pytest.mark.parametrize(
     ("labels", "captions", "lines"),
-    [((), (), 0), (("", ""), (" ".strip(),), 0), (("a",), (), 1), ((), ("b", "c"), 1),
-     (("a", "b"), ("c",), 2)],
-)  # fmt: skip
+    [
+        ((), (), 0),
+        (("", ""), (" ".strip(),), 0),
+        (("a",), (), 1),
+        ((), ("b", "c"), 1),
+        (("a", "b"), ("c",), 2),
+    ],
+)
 def test_strips_are_there_when_they_are_used(labels, captions, lines: int):
     grid = labelled_grid([plain(0.5)] * 2, labels, captions, cell=170)
     assert grid.shape[1] == 170 + 2 * 5 + lines * 14

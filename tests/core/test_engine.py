@@ -1,4 +1,5 @@
 """The engine on diffusers equals the released network, and leaves a UNet as it found it."""
+
 import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -68,9 +69,15 @@ def both_halves(network: Network, conditions: Conditions, x: Tensor, timestep: i
     ],
 )
 def test_one_call_equals_the_released_network(
-    golden: Any, network: Callable[[str], Network], record_property: Any,
-    tag: str, height: int, width: int, timestep: int, scale: float,
-) -> None:  # fmt: skip
+    golden: Any,
+    network: Callable[[str], Network],
+    record_property: Any,
+    tag: str,
+    height: int,
+    width: int,
+    timestep: int,
+    scale: float,
+) -> None:
     g: Golden = golden(tag.split(".")[0])
     conditions = golden_conditions(g, tag, height, width, scale)
     x = g.input(f"{tag}.x", 1, 4, height, width)
@@ -98,8 +105,11 @@ def test_the_plain_form_equals_the_released_network(
     t = torch.tensor([981.0, 981.0])
     step = PlainConditioning(
         plain(config, seeded_state_dict(adapter_shapes(config))),
-        c.lq.latent.expand(2, -1, -1, -1), t, tokens, 0.5,
-    )  # fmt: skip
+        c.lq.latent.expand(2, -1, -1, -1),
+        t,
+        tokens,
+        0.5,
+    )
     x = g.input("tiny.unet.x", 1, 4, 16, 16).expand(2, -1, -1, -1)
     eps = attachment(x, t, torch.cat([c.negative, c.text]), step)
     error = relative_error(eps, g["tiny.unet.eps"])
@@ -132,16 +142,25 @@ def test_without_a_face_it_is_the_base_model(
     ],
 )
 def test_a_run_equals_the_released_sampler(
-    golden: Any, network: Callable[[str], Network], record_property: Any,
-    tag: str, height: int, width: int, steps: int, guidance: float, scale: float,
-) -> None:  # fmt: skip
+    golden: Any,
+    network: Callable[[str], Network],
+    record_property: Any,
+    tag: str,
+    height: int,
+    width: int,
+    steps: int,
+    guidance: float,
+    scale: float,
+) -> None:
     g: Golden = golden(tag.split(".")[0])
     denoiser = Denoiser(*network(tag), golden_conditions(g, tag, height, width, scale, guidance))
     numbers = iter(range(steps))
     latent = sample_released(
-        denoiser, g.input(f"{tag}.x_T", 1, 4, height, width), ReleasedSchedule.of(steps),
+        denoiser,
+        g.input(f"{tag}.x_T", 1, 4, height, width),
+        ReleasedSchedule.of(steps),
         lambda x: g.input(f"{tag}.noise.{next(numbers)}", *x.shape),
-    )  # fmt: skip
+    )
     error = relative_error(latent, g[f"{tag}.latent"])
     record_property("relative_error", error)
     assert error <= RUN
@@ -173,8 +192,12 @@ def test_detaching_leaves_the_unet_bit_identical(tmp_path: Path) -> None:
 def test_an_exception_in_the_unet_leaves_no_conditioning_behind(tiny: Network) -> None:
     step: Any = object()
     with pytest.raises(AttributeError):
-        tiny[0](Golden.input("x", 1, 4, 16, 16), torch.tensor([1.0]),
-             Golden.input("text", 1, 77, 768), step)  # fmt: skip
+        tiny[0](
+            Golden.input("x", 1, 4, 16, 16),
+            torch.tensor([1.0]),
+            Golden.input("text", 1, 77, 768),
+            step,
+        )
     assert tiny[0]._step is None
 
 
@@ -207,10 +230,16 @@ def test_schedulers_of_diffusers(golden: Any, tiny: Network, name: str) -> None:
     seen: list[tuple[int, int]] = []
     generator = torch.Generator().manual_seed(0)
     latents = [
-        sample_with(Denoiser(*tiny, conditions), noise, make_scheduler(name), steps, generator,
-                    lambda *step: seen.append(step))
+        sample_with(
+            Denoiser(*tiny, conditions),
+            noise,
+            make_scheduler(name),
+            steps,
+            generator,
+            lambda *step: seen.append(step),
+        )
         for steps in (4, 8)
-    ]  # fmt: skip
+    ]
     calls = 7 if name.startswith("Heun") else 4  # Heun looks twice at each step but the last
     assert seen[:calls] == [(n, calls) for n in range(1, calls + 1)]
     assert all(latent.isfinite().all() for latent in latents)
@@ -242,9 +271,15 @@ def test_a_run_starts_from_a_latent(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["euler_b", "UNet2DModel", "FlowMatchEulerDiscreteScheduler", "DDIMInverseScheduler",
-     "CogVideoXDPMScheduler", "KarrasVeScheduler"],
-)  # fmt: skip
+    [
+        "euler_b",
+        "UNet2DModel",
+        "FlowMatchEulerDiscreteScheduler",
+        "DDIMInverseScheduler",
+        "CogVideoXDPMScheduler",
+        "KarrasVeScheduler",
+    ],
+)
 def test_unfit_sampler_is_named(name: str) -> None:
     with pytest.raises(RestorerIDError, match=f"is '{name}'; expected one of released, ddim"):
         make_scheduler(name)

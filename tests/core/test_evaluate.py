@@ -1,4 +1,5 @@
 """`evaluate`: its methods and files, and the whole protocol on small networks, killed once."""
+
 import json
 import subprocess
 import time
@@ -46,10 +47,16 @@ def drawn(tmp_path: Path) -> Path:
 
 
 def run_in(folder: Path, **changes: Any) -> EvaluationRun:
-    return EvaluationRun(**{
-        "output": folder, "size": 64, "seed": 3, "meter": Meter(), "degradations": ["light"],
-        **changes,
-    })  # fmt: skip
+    return EvaluationRun(
+        **{
+            "output": folder,
+            "size": 64,
+            "seed": 3,
+            "meter": Meter(),
+            "degradations": ["light"],
+            **changes,
+        }
+    )
 
 
 # The set and the methods
@@ -233,12 +240,31 @@ def test_a_killed_evaluation_is_taken_up_where_it_stopped(
 ):
     people, out = people_folder(tmp_path / "people", faces_dir), tmp_path / "out"
     command = [
-        "evaluate", str(people), "-o", str(out), "--models", str(models), "--device", "cpu",
-        "--steps", "2", "--size", "128", "--degradations", "light", "--methods", *USUAL,
+        "evaluate",
+        str(people),
+        "-o",
+        str(out),
+        "--models",
+        str(models),
+        "--device",
+        "cpu",
+        "--steps",
+        "2",
+        "--size",
+        "128",
+        "--degradations",
+        "light",
+        "--methods",
+        *USUAL,
         "strong:scale=1.5,fir=0",
-    ]  # fmt: skip
-    process = subprocess.Popen([*CORE, *command], cwd=ROOT, env=ONE_THREAD,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+    ]
+    process = subprocess.Popen(
+        [*CORE, *command],
+        cwd=ROOT,
+        env=ONE_THREAD,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     deadline = time.monotonic() + 400
     while len(list(out.glob("*/id/*.png"))) < 1 and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1].decode()
@@ -259,15 +285,20 @@ def test_a_killed_evaluation_is_taken_up_where_it_stopped(
 
 def check_results(out: Path) -> None:
     """Every part of the network shows, everything is measured, and the table is of the scores."""
-    pictures = {method: read(out / "light" / method / "2.png")
-                for method in ("base", "id", "fir", "aidsa", "strong")}  # fmt: skip
+    pictures = {
+        method: read(out / "light" / method / "2.png")
+        for method in ("base", "id", "fir", "aidsa", "strong")
+    }
     for one, other in (("base", "id"), ("id", "fir"), ("fir", "aidsa"), ("id", "strong")):
         assert not torch.equal(pictures[one], pictures[other]), (one, other)
     scores = [json.loads(path.read_text()) for path in sorted(out.glob("light/base/*.json"))]
     measured = {"PSNR", "SSIM", "LPIPS", "MUSIQ", "LMSE", "ID"}
     assert len(scores) == 2 and all(measured <= found.keys() for found in scores)
-    (row,) = (row for row in read_csv(out / "table.csv")
-              if (row.degradation, row.method) == ("light", "base model"))  # fmt: skip
+    (row,) = (
+        row
+        for row in read_csv(out / "table.csv")
+        if (row.degradation, row.method) == ("light", "base model")
+    )
     for name in ("PSNR", "SSIM", "LPIPS", "MUSIQ", "ID"):
         mean = sum(found[name] for found in scores) / 2
         assert row.means[name].value == pytest.approx(mean)

@@ -1,4 +1,5 @@
 """Which folder and which files the face models are taken from."""
+
 import os
 import subprocess
 import sys
@@ -134,12 +135,15 @@ def test_signatures_are_those_of_the_onnx_package(faces_dir: Path, tmp_path: Pat
     for path in [tmp_path / "det.onnx", *(faces_dir / "models").glob("*.onnx")]:
         graph = onnx.load(str(path)).graph
         weights = {weight.name for weight in graph.initializer}
-        for mine, theirs in ((read_signature(path).inputs, graph.input),
-                             (read_signature(path).outputs, graph.output)):  # fmt: skip
+        for mine, theirs in (
+            (read_signature(path).inputs, graph.input),
+            (read_signature(path).outputs, graph.output),
+        ):
             assert list(mine) == [
                 (value.name, tuple(d.dim_value or None for d in value.type.tensor_type.shape.dim))
-                for value in theirs if value.name not in weights
-            ]  # fmt: skip
+                for value in theirs
+                if value.name not in weights
+            ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
@@ -184,8 +188,10 @@ def test_cpu_is_always_a_provider():
 
 
 def test_the_device_of_the_face_models_can_be_chosen(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("onnxruntime.get_available_providers",
-                        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])  # fmt: skip
+    monkeypatch.setattr(
+        "onnxruntime.get_available_providers",
+        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
     for name, chosen in (("", "CUDA CPU"), ("cuda", "CUDA CPU"), (" CPU", "CPU")):
         monkeypatch.setenv(CHOICE, name)
         assert available_providers() == tuple(f"{p}ExecutionProvider" for p in chosen.split())

@@ -1,4 +1,5 @@
 """Faces on real photos: detection, embeddings, choice and alignment."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

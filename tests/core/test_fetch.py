@@ -1,4 +1,5 @@
 """`fetch` against a server that speaks as the Hugging Face Hub does."""
+
 import io
 import os
 import shutil

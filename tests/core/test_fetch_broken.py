@@ -1,4 +1,5 @@
 """`fetch` with connections that break, files that are wrong, and no hub."""
+
 import os
 import subprocess
 import sys

@@ -1,4 +1,5 @@
 """Files that are damaged, no weights, or want to run something: refused, and nothing is run."""
+
 import pickle
 import re
 import tarfile
@@ -206,8 +207,10 @@ def test_an_enormous_size_is_refused(tmp_path: Path):
 
 def test_what_a_host_allowed_makes_no_difference(tmp_path: Path):
     """ComfyUI allows the real numpy.dtype, which would want further classes."""
-    torch.save(lightning(full_weights(), score=np.float64(1.5), names=np.array(["a"])[0]),
-               tmp_path / "full.ckpt")  # fmt: skip
+    torch.save(
+        lightning(full_weights(), score=np.float64(1.5), names=np.array(["a"])[0]),
+        tmp_path / "full.ckpt",
+    )
     before = set(torch.serialization.get_safe_globals())
     torch.serialization.add_safe_globals([np.dtype])
     try:

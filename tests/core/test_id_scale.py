@@ -1,4 +1,5 @@
 """Adaptive ID-scale: the formula, and MUSIQ on pyiqa's real network with seeded random weights."""
+
 import math
 import sys
 from pathlib import Path

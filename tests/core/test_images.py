@@ -1,4 +1,5 @@
 """Image checks (the sentences that users see) and preparation (sizes, values, padding)."""
+
 import random
 
 import pytest

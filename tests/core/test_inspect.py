@@ -1,4 +1,5 @@
 """What `inspect` tells of an adapter's file, a usable one or not."""
+
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,11 @@ def test_inspect_says_which_fir_blocks_are_constant(
     changed.update({prefix + name: torch.zeros_like(changed[prefix + name]) for name in zero})
     blocks = inspect(saved(tmp_path / "a.safetensors", changed)).fir
     assert len(blocks) == 22
-    found = {(b.mlp_shared_zero, b.mlp_gamma_zero, b.mlp_beta_zero, b.constant)
-             for b in blocks if b.block == "output_blocks.4.0"}  # fmt: skip
+    found = {
+        (b.mlp_shared_zero, b.mlp_gamma_zero, b.mlp_beta_zero, b.constant)
+        for b in blocks
+        if b.block == "output_blocks.4.0"
+    }
     assert found == {flags}
     assert not any(b.constant for b in blocks if b.block != "output_blocks.4.0")
 

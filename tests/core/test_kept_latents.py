@@ -1,5 +1,6 @@
 """Latents that are computed once: what is kept, what a run sees of them, and a whole small network
 made on them."""
+
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -52,9 +53,14 @@ def embed(faces: Tensor) -> Tensor:
 @pytest.fixture(scope="module")
 def kept(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> KeptLatents:
     config = LatentsConfig(
-        data=faces, output=tmp_path_factory.mktemp("latents"), base=Path("unused"), size=128,
-        copies=COPIES, degradations=("light", "heavy"), degraded_at=160,
-    )  # fmt: skip
+        data=faces,
+        output=tmp_path_factory.mktemp("latents"),
+        base=Path("unused"),
+        size=128,
+        copies=COPIES,
+        degradations=("light", "heavy"),
+        degraded_at=160,
+    )
     Keeper(config, AlignedFaces(faces, 160), BlockVAE(), embed).keep()
     return KeptLatents(config.output)
 
@@ -100,7 +106,7 @@ def test_the_reference_is_another_photo(kept: KeptLatents) -> None:
 def test_an_altered_copy_is_the_same_picture_with_other_pixels() -> None:
     photo = torch.nn.functional.interpolate(
         Golden.input("photo", 1, 3, 8, 8).sigmoid(), (64, 64), mode="bicubic"
-    ).clamp(0, 1)  # fmt: skip
+    ).clamp(0, 1)
     changed = [alter(photo, torch.Generator().manual_seed(n)) for n in range(8)]
     for copy in changed:
         assert copy.shape == photo.shape and copy.min() >= 0 and copy.max() <= 1
@@ -140,22 +146,33 @@ def test_the_learning_rate_rises_and_falls(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh_accelerate")
 def test_a_small_network_from_nothing(
-    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    faces: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Autoencoder, latents, base with its UNet, identity, FIR: each command on the one before, and
     `restore` takes what they made as the small network."""
     from restorerid_core.engine.clip import encode_prompts
     from restorerid_core.engine.models import load_sd15
     from restorerid_core.engine.networks import Networks
 
-    base, adapter = (tmp_path / "base" / name for name in
-                     ("restorerid_sd15.safetensors", "restorerid.safetensors"))  # fmt: skip
+    base, adapter = (
+        tmp_path / "base" / name
+        for name in ("restorerid_sd15.safetensors", "restorerid.safetensors")
+    )
     vae = str(tmp_path / "autoencoder" / "autoencoder.safetensors")
     usual: dict[str, Any] = {
-        "data": str(tmp_path / "latents"), "size": 128, "batch": 2, "iterations": 2, "workers": 0,
-        "learning_rate": 1e-3, "sample_every": 2, "samples": 2, "ema": 0.5,
-    }  # fmt: skip
+        "data": str(tmp_path / "latents"),
+        "size": 128,
+        "batch": 2,
+        "iterations": 2,
+        "workers": 0,
+        "learning_rate": 1e-3,
+        "sample_every": 2,
+        "samples": 2,
+        "ema": 0.5,
+    }
     stage = {**usual, "sample_steps": 2, "base": str(base), "snr_gamma": 5}
     runs: dict[str, dict[str, Any]] = {
         "autoencoder": {**usual, "data": str(faces), "width": 32, "latent_channels": 16},

@@ -1,4 +1,5 @@
 """Who is who: made-up similarities, choices by hand, the table, and the sample pairs."""
+
 import itertools
 import time
 from collections.abc import Mapping
@@ -102,8 +103,7 @@ def test_the_order_of_the_references_does_not_matter(seed: int, once: bool):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_pair_would_rather_change(seed: int):
-    """The assignment is stable, nobody is twice on a picture, and only the threshold leaves gaps.
-    """
+    """The assignment is stable, nobody is twice on a picture, only the threshold leaves gaps."""
     rng = np.random.default_rng(seed)
     people = dict(zip("ABCDE", unit(rng, 5, 6), strict=True))
     faces, images = unit(rng, 8, 6), rng.integers(0, 2, 8).tolist()
@@ -157,9 +157,12 @@ def test_no_choices_take_long(line: str):
 def test_choices_are_read():
     text = "\n 3 = anna \n\n4: BLIND\n5=leave\n2/3 = Bob van Dyk\n 1 / 12 = Bob van Dyk\n3=Anna"
     assert parse_choices(text, ["Anna", "Bob van Dyk"]) == {
-        (None, 3): "Anna", (None, 4): BLIND, (None, 5): LEAVE, (2, 3): "Bob van Dyk",
+        (None, 3): "Anna",
+        (None, 4): BLIND,
+        (None, 5): LEAVE,
+        (2, 3): "Bob van Dyk",
         (1, 12): "Bob van Dyk",
-    }  # fmt: skip
+    }
     assert parse_choices(" \n", ["Anna"]) == {}
 
 
@@ -220,9 +223,11 @@ def test_the_table_tells_what_happens_to_each_face():
     faces = [crop_face(100 * n, 80, 200, number=n) for n in (1, 2, 3, 14)]
     similar = {"Anna": 0.512, "Bob": -0.04, "Carl": 0.2}
     matches = [
-        Match("Anna", similar), Match(None, {"Bob": 0.1}), Match(LEAVE, {}, by_hand=True),
+        Match("Anna", similar),
+        Match(None, {"Bob": 0.1}),
+        Match(LEAVE, {}, by_hand=True),
         Match(BLIND, similar, by_hand=True),
-    ]  # fmt: skip
+    ]
     assert match_table(faces, matches, BLIND).splitlines() == [
         "face  size        most similar  next       what is done",
         "1     100x100 px  Anna 0.51     Carl 0.20  restored as Anna",

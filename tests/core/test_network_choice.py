@@ -1,4 +1,5 @@
 """Which network a command takes, what it says of it, and which options it fills in."""
+
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,12 @@ def has_full(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
     [("auto", True, FULL), ("auto", False, SMALL), ("small", True, SMALL), ("full", True, FULL)],
 )
 def test_the_network_and_its_options(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, full: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    full: bool,
     expected: Models,
-) -> None:  # fmt: skip
+) -> None:
     has_full(monkeypatch, full)
     models, options = choose_network(RestoreOptions(network=name, steps=7), musiq=True)
     assert models is expected

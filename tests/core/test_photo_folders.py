@@ -1,4 +1,5 @@
 """Which files of a folder are photos."""
+
 from pathlib import Path
 
 import pytest

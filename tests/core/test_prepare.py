@@ -1,4 +1,5 @@
 """`prepare` on made-up photos: what it keeps and says, and that it can be stopped anywhere."""
+
 import csv
 import json
 from pathlib import Path
@@ -52,14 +53,16 @@ def mixed(tmp_path: Path) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*") if path.is_file()
-    }  # fmt: skip
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def dropped(output: Path) -> dict[str, str]:
     with (output / "photos.csv").open(newline="") as file:
-        return {Path(row["source"]).name: row["reason"] for row in csv.DictReader(file)
-                if row["reason"]}  # fmt: skip
+        return {
+            Path(row["source"]).name: row["reason"] for row in csv.DictReader(file) if row["reason"]
+        }
 
 
 # What is kept
@@ -68,13 +71,22 @@ def dropped(output: Path) -> dict[str, str]:
 def test_good_faces_are_kept_and_others_named(mixed: Path, tmp_path: Path):
     data = prepared(mixed, tmp_path / "out")
     assert [(face.name, face.person) for face in data.faces] == [
-        ("bad/000", "bad"), ("good/000", "good"), ("good/001", "good"), ("good/002", "good"),
-        ("good/003", "good"), ("set-0000/000", None), ("set-0000/001", None),
-    ]  # fmt: skip
+        ("bad/000", "bad"),
+        ("good/000", "good"),
+        ("good/001", "good"),
+        ("good/002", "good"),
+        ("good/003", "good"),
+        ("set-0000/000", None),
+        ("set-0000/001", None),
+    ]
     assert dropped(tmp_path / "out") == {
-        "stranger.png": "someone else", "small.png": "small", "soft.png": "blurred",
-        "wall.png": "no face", "z.png": "unreadable", "zz.png": "unreadable",
-    }  # fmt: skip
+        "stranger.png": "someone else",
+        "small.png": "small",
+        "soft.png": "blurred",
+        "wall.png": "no face",
+        "z.png": "unreadable",
+        "zz.png": "unreadable",
+    }
     assert list(data.people()) == ["good"]
 
 
@@ -87,8 +99,10 @@ def test_the_report_counts(mixed: Path, tmp_path: Path):
     with (tmp_path / "out/people.csv").open(newline="") as file:
         people = {row["person"]: row for row in csv.DictReader(file)}
     assert (people["bad"]["photos"], people["bad"]["kept"], people["bad"]["small"]) == (
-        "6", "1", "1",
-    )  # fmt: skip
+        "6",
+        "1",
+        "1",
+    )
     assert people["good"]["someone else"] == "1"
 
 
@@ -98,9 +112,7 @@ def test_files_of_a_face(mixed: Path, tmp_path: Path):
     face = data.faces[1]
     original = np.array(Image.open(mixed / "good/0.png"))
     assert np.array_equal(np.array(Image.open(tmp_path / "out/good/000.png")), original)
-    assert torch.equal(
-        data.picture(face), torch.from_numpy(original).movedim(-1, 0).float() / 255
-    )
+    assert torch.equal(data.picture(face), torch.from_numpy(original).movedim(-1, 0).float() / 255)
     features = data.features(face)
     assert features["embedding"].nonzero().flatten().tolist() == [1]
     assert features["clip"].shape == (5, 8)
@@ -261,9 +273,11 @@ def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_all_that_is_missing_is_told_at_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-):  # fmt: skip
+):
     monkeypatch.setattr("restorerid_core.weights.locate.OWN", tmp_path / "none")
     monkeypatch.setattr("restorerid_core.weights.locate.comfy_folders", list)
     made_photo(tmp_path / "people/a/1.png", 1)
@@ -291,6 +305,7 @@ def test_a_damaged_index(tmp_path: Path, index: str):
 def test_the_index_is_plain_json(tmp_path: Path):
     data = prepared(made_people(tmp_path / "set", (2,)), tmp_path / "out")
     assert json.loads((data.root / "index.json").read_text()) == {
-        "size": SIDE, "clip": False,
+        "size": SIDE,
+        "clip": False,
         "faces": [{"name": "p1/000", "person": "p1"}, {"name": "p1/001", "person": "p1"}],
-    }  # fmt: skip
+    }

@@ -1,4 +1,5 @@
 """`prepare` as a user runs it, on real aligned faces with the small real face models."""
+
 import csv
 import shutil
 from itertools import islice

@@ -1,4 +1,5 @@
 """Which photos `prepare` takes, and whose it says they are."""
+
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ def test_subfolders_are_people_and_the_rest_is_unknown(
     names = ("b/2.jpg", "b/10.jpg", "a/x.png", "a/notes.txt", "loose.png")
     found = find_groups([files(tmp_path / "set", *names)])
     assert [(group.name, group.person) for group in found] == [
-        ("a", "a"), ("b", "b"), ("set-0000", None),
-    ]  # fmt: skip
+        ("a", "a"),
+        ("b", "b"),
+        ("set-0000", None),
+    ]
     assert [photo.name for photo in found[1].photos] == ["2.jpg", "10.jpg"]
     assert [photo.name for photo in found[2].photos] == ["loose.png"]
     assert "notes.txt" in caplog.text

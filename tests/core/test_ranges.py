@@ -1,4 +1,5 @@
 """Ranges of numbers: what is in them, and what is said of the rest."""
+
 import math
 
 import numpy as np
@@ -12,12 +13,17 @@ from restorerid_core.ranges import Range, check_choice
 @pytest.mark.parametrize(
     ("limits", "value", "number"),
     [
-        (ranges.STEPS, 2, 2), (ranges.STEPS, np.int64(1000), 1000), (ranges.STEPS, 50.0, 50),
-        (ranges.SIZE, 0, 0), (ranges.SIZE, 16, 16), (ranges.SEED, 2**64 - 1, 2**64 - 1),
-        (ranges.COSINE, -1, -1.0), (ranges.COSINE, np.float32(0.25), 0.25),
+        (ranges.STEPS, 2, 2),
+        (ranges.STEPS, np.int64(1000), 1000),
+        (ranges.STEPS, 50.0, 50),
+        (ranges.SIZE, 0, 0),
+        (ranges.SIZE, 16, 16),
+        (ranges.SEED, 2**64 - 1, 2**64 - 1),
+        (ranges.COSINE, -1, -1.0),
+        (ranges.COSINE, np.float32(0.25), 0.25),
         (ranges.COUNT, 10**400, 10**400),
     ],
-)  # fmt: skip
+)
 def test_numbers_of_a_range(limits: Range[float], value: object, number: float):
     checked = limits.check(value, "it")
     assert checked == number
@@ -27,13 +33,26 @@ def test_numbers_of_a_range(limits: Range[float], value: object, number: float):
 @pytest.mark.parametrize(
     ("limits", "value"),
     [
-        (ranges.STEPS, 1), (ranges.STEPS, 1001), (ranges.STEPS, 2.5), (ranges.STEPS, math.nan),
-        (ranges.STEPS, math.inf), (ranges.STEPS, True), (ranges.STEPS, "50"), (ranges.STEPS, None),
-        (ranges.SIZE, 8), (ranges.SIZE, -8), (ranges.SIZE, 10**9), (ranges.SEED, 2**64),
-        (ranges.ID_SCALE, 1e10), (ranges.ID_SCALE, math.nan), (ranges.ID_SCALE, [0.5]),
-        (ranges.AMOUNT, math.inf), (ranges.AMOUNT, 10**400), (ranges.PREPARED_SIZE, 100),
+        (ranges.STEPS, 1),
+        (ranges.STEPS, 1001),
+        (ranges.STEPS, 2.5),
+        (ranges.STEPS, math.nan),
+        (ranges.STEPS, math.inf),
+        (ranges.STEPS, True),
+        (ranges.STEPS, "50"),
+        (ranges.STEPS, None),
+        (ranges.SIZE, 8),
+        (ranges.SIZE, -8),
+        (ranges.SIZE, 10**9),
+        (ranges.SEED, 2**64),
+        (ranges.ID_SCALE, 1e10),
+        (ranges.ID_SCALE, math.nan),
+        (ranges.ID_SCALE, [0.5]),
+        (ranges.AMOUNT, math.inf),
+        (ranges.AMOUNT, 10**400),
+        (ranges.PREPARED_SIZE, 100),
     ],
-)  # fmt: skip
+)
 def test_what_is_out_of_range_is_named(limits: Range[float], value: object):
     with pytest.raises(RestorerIDError) as error:
         limits.check(value, "it")

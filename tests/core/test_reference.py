@@ -1,4 +1,5 @@
 """What several reference photos of one person make, and what is said about bad ones."""
+
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
@@ -199,8 +200,9 @@ def identity_of(rows: list[int], weights: list[float] | None = None) -> FaceIden
     embeddings = F.normalize(torch.randn(3, 512, generator=generator), dim=-1)
     hidden = torch.randn(3, 5, 8, generator=generator)
     parts = None if weights is None else torch.tensor(weights)
-    return build_identity(embeddings[rows], hidden[rows], torch.ones(1, 5, 8), project,
-                          weights=parts)  # fmt: skip
+    return build_identity(
+        embeddings[rows], hidden[rows], torch.ones(1, 5, 8), project, weights=parts
+    )
 
 
 def same(a: FaceIdentity, b: FaceIdentity) -> bool:

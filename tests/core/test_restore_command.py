@@ -1,4 +1,5 @@
 """`restore` on real photos with small networks: a folder, interrupted and taken up again."""
+
 import argparse
 import json
 import os
@@ -46,11 +47,30 @@ def folder(tmp_path: Path, faces_dir: Path) -> Path:
 
 def command(folder: Path, out: Path, models: Path, faces: Path, *options: str) -> list[str]:
     return [
-        sys.executable, "-W", "ignore", "-m", "restorerid_core", "restore", str(folder),
-        "-o", str(out), "--models", str(models), "--device", "cpu", "--steps", "2",
-        "--size", "128", "--id-scale", "0.5", "--reference",
-        f"Anna={faces / 'samples/2-ref1.png'}", str(faces / "samples/4-ref1.png"), *options,
-    ]  # fmt: skip
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "restorerid_core",
+        "restore",
+        str(folder),
+        "-o",
+        str(out),
+        "--models",
+        str(models),
+        "--device",
+        "cpu",
+        "--steps",
+        "2",
+        "--size",
+        "128",
+        "--id-scale",
+        "0.5",
+        "--reference",
+        f"Anna={faces / 'samples/2-ref1.png'}",
+        str(faces / "samples/4-ref1.png"),
+        *options,
+    ]
 
 
 @pytest.mark.slow
@@ -104,9 +124,12 @@ def check_pictures(folder: Path, out: Path, first: set[str], jobs: dict[str, Any
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [([], "blind"), (["--reference", "a.png"], "leave"),
-     (["--reference", "a.png", "--unmatched", "blind"], "blind")],
-)  # fmt: skip
+    [
+        ([], "blind"),
+        (["--reference", "a.png"], "leave"),
+        (["--reference", "a.png", "--unmatched", "blind"], "blind"),
+    ],
+)
 def test_strangers_are_left_alone_where_people_are_named(options: list[str], expected: str):
     parser = argparse.ArgumentParser()
     add_restore(parser.add_subparsers())
@@ -115,9 +138,7 @@ def test_strangers_are_left_alone_where_people_are_named(options: list[str], exp
 
 
 @pytest.mark.slow
-def test_an_aligned_face_is_restored_as_a_whole(
-    models: Path, faces_dir: Path, tmp_path: Path
-):
+def test_an_aligned_face_is_restored_as_a_whole(models: Path, faces_dir: Path, tmp_path: Path):
     out = tmp_path / "out"
     photo = faces_dir / "samples/2-lq1.png"
     run = command(photo, out, models, faces_dir, "--aligned", "--sampler", "ddim", "--json")
@@ -136,9 +157,16 @@ def test_two_processes_take_half_of_the_photos_each(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     launch = [
-        sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu",
-        "--num_processes", "2", "--main_process_port", str(port),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "accelerate.commands.accelerate_cli",
+        "launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--main_process_port",
+        str(port),
+    ]
     for name in ("broken.jpg", "wall.png"):
         (folder / name).unlink()
     run = command(folder, tmp_path / "out", models, faces_dir, "--json")

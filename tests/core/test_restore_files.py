@@ -1,4 +1,5 @@
 """What `restore` reads and where it writes, told before anything is loaded."""
+
 import os
 from pathlib import Path
 
@@ -23,9 +24,12 @@ def test_plan_keeps_endings_where_names_would_clash(
     jobs = plan([tmp_path, tmp_path / "b.png"], Path("out"))
     names = {job.photo.name: job.output.name for job in jobs}
     assert names == {
-        "a.jpg": "a.jpg.png", "a.png": "a.png.png", "b.png": "b.png",
-        "Anna.jpg": "Anna.jpg.png", "anna.png": "anna.png.png",
-    }  # fmt: skip
+        "a.jpg": "a.jpg.png",
+        "a.png": "a.png.png",
+        "b.png": "b.png",
+        "Anna.jpg": "Anna.jpg.png",
+        "anna.png": "anna.png.png",
+    }
     assert "1 file(s)" in caplog.text and "notes.txt" in caplog.text
 
 
@@ -94,18 +98,24 @@ def test_names_and_paths_of_references_may_hold_an_equals_sign(tmp_path: Path):
     texts = [str(photo), f"Anna={photo}", f"A = B={photo}", f"x/y.jpg={photo}", f"Anna={photo}"]
     people = read_references(texts)
     assert [(person.name, len(person.photos)) for person in people] == [
-        ("x=1", 1), ("Anna", 2), ("A = B", 1), ("x/y.jpg", 1)
-    ]  # fmt: skip
+        ("x=1", 1),
+        ("Anna", 2),
+        ("A = B", 1),
+        ("x/y.jpg", 1),
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("Anna=nowhere", "no file or folder 'nowhere'"), ("nowhere.jpg", "'nowhere.jpg'"),
-        ("Anna=", "no file or folder ''"), ("={photo}", "names nobody"),
-        ("  ={photo}", "names nobody"), ("", "is empty"),
+        ("Anna=nowhere", "no file or folder 'nowhere'"),
+        ("nowhere.jpg", "'nowhere.jpg'"),
+        ("Anna=", "no file or folder ''"),
+        ("={photo}", "names nobody"),
+        ("  ={photo}", "names nobody"),
+        ("", "is empty"),
     ],
-)  # fmt: skip
+)
 def test_wrong_references_are_told_before_anything_is_loaded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
 ):

@@ -1,4 +1,5 @@
 """What results of `restore` are of, what goes wrong with one of them, and their reports."""
+
 import argparse
 import os
 import weakref
@@ -204,8 +205,14 @@ def test_a_pipe_among_the_photos_is_not_waited_for(
 
 def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
     names = (
-        "adapter", "base", "clip", "detector", "recognizer", "reference.png", f"musiq/{WEIGHTS}",
-    )  # fmt: skip
+        "adapter",
+        "base",
+        "clip",
+        "detector",
+        "recognizer",
+        "reference.png",
+        f"musiq/{WEIGHTS}",
+    )
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         torch.save(name, tmp_path / name)
@@ -216,10 +223,21 @@ def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
     add_restore(parser.add_subparsers())
 
     def basis(*options: str) -> dict[str, Any]:
-        args = parser.parse_args([
-            "restore", "a.png", "-o", str(tmp_path / "out"), "--device", "cpu", "--models",
-            str(tmp_path), "--reference", f"Anna={tmp_path / 'reference.png'}", *options,
-        ])  # fmt: skip
+        args = parser.parse_args(
+            [
+                "restore",
+                "a.png",
+                "-o",
+                str(tmp_path / "out"),
+                "--device",
+                "cpu",
+                "--models",
+                str(tmp_path),
+                "--reference",
+                f"Anna={tmp_path / 'reference.png'}",
+                *options,
+            ]
+        )
         return restoration_basis(restore_options(args), models, Digests(tmp_path / DIGESTS))
 
     before = basis()

@@ -1,4 +1,5 @@
 """The engine from crops to restored crops on small networks: precision and memory options."""
+
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -56,9 +57,13 @@ def face() -> FaceIdentity:
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 5e-3), (torch.bfloat16, 5e-2)])
 def test_half_precision_stays_near_float32(
-    make_restorer: MakeRestorer, crops: Tensor, face: FaceIdentity,
-    record_property: Callable[..., None], dtype: torch.dtype, bound: float,
-):  # fmt: skip
+    make_restorer: MakeRestorer,
+    crops: Tensor,
+    face: FaceIdentity,
+    record_property: Callable[..., None],
+    dtype: torch.dtype,
+    bound: float,
+):
     whole, half = make_restorer(), make_restorer(dtype)
     assert next(half.adapter.parameters()).dtype == dtype
     assert next(half.base.unet.parameters()).dtype == dtype
@@ -82,11 +87,15 @@ def test_low_memory_gives_the_same_picture(
     low.device = torch.device("cpu", 0)  # another name of it than "cpu", where networks rest
     assert relative_error(low.restore(crops, face, [0.5], SETTINGS), expected) < 1e-5
     assert moves == [
-        "AutoencoderKL to cpu:0", "AutoencoderKL to cpu",
-        "UNet2DConditionModel to cpu:0", "FusedAdapter to cpu:0",
-        "UNet2DConditionModel to cpu", "FusedAdapter to cpu",
-        "AutoencoderKL to cpu:0", "AutoencoderKL to cpu",
-    ]  # fmt: skip
+        "AutoencoderKL to cpu:0",
+        "AutoencoderKL to cpu",
+        "UNet2DConditionModel to cpu:0",
+        "FusedAdapter to cpu:0",
+        "UNet2DConditionModel to cpu",
+        "FusedAdapter to cpu",
+        "AutoencoderKL to cpu:0",
+        "AutoencoderKL to cpu",
+    ]
 
 
 def test_low_memory_puts_networks_back_after_an_error(
@@ -171,10 +180,20 @@ def test_lora_is_whole_after_memory_ran_out(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", 1), ("steps", 2000), ("guidance", -4.0), ("guidance", float("nan")), ("size", -8),
-     ("size", 10**9), ("structure", 3.0), ("fir", float("inf")), ("color_fix", "foo"),
-     ("seed", 2**64), ("start", "photo")],
-)  # fmt: skip
+    [
+        ("steps", 1),
+        ("steps", 2000),
+        ("guidance", -4.0),
+        ("guidance", float("nan")),
+        ("size", -8),
+        ("size", 10**9),
+        ("structure", 3.0),
+        ("fir", float("inf")),
+        ("color_fix", "foo"),
+        ("seed", 2**64),
+        ("start", "photo"),
+    ],
+)
 def test_settings_out_of_range_are_refused(name: str, value: Any):
     with pytest.raises(RestorerIDError, match=f"`{name}` is .*expected"):
         replace(SETTINGS, **{name: value})

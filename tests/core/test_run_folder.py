@@ -1,4 +1,5 @@
 """Folders of results: two processes at one name, claims, and inputs that are not overwritten."""
+
 import os
 import re
 import subprocess

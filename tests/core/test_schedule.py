@@ -1,4 +1,5 @@
 """The released schedule and its step, against the golden runs' own figures."""
+
 from itertools import pairwise
 from typing import Any
 

@@ -1,4 +1,5 @@
 """The two scripts that set everything up: the environment's name, what is told, exit statuses."""
+
 import ast
 import os
 import runpy
@@ -53,8 +54,12 @@ def packages(tmp_path: Path) -> dict[str, Any]:
     files = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for file in files:
         file.write_text(f"{file.stem}>=1\n")
-    return {"extras": ["engine"], "files": files[:1], "constraints": files[1:],
-            "resolution": "highest"}  # fmt: skip
+    return {
+        "extras": ["engine"],
+        "files": files[:1],
+        "constraints": files[1:],
+        "resolution": "highest",
+    }
 
 
 @pytest.fixture
@@ -109,8 +114,11 @@ def test_each_python_and_each_content_has_an_environment(
     project.write_bytes((ROOT / "pyproject.toml").read_bytes() + b"\n[tool.other]\n")
     environment.globals["PROJECT"] = project
     assert environment.venv_name(**packages) == first
-    names = [first, environment.venv_name(**{**packages, "resolution": "lowest-direct"}),
-             environment.venv_name(**{**packages, "extras": []})]  # fmt: skip
+    names = [
+        first,
+        environment.venv_name(**{**packages, "resolution": "lowest-direct"}),
+        environment.venv_name(**{**packages, "extras": []}),
+    ]
     for path in (packages["files"][0], packages["constraints"][0]):
         path.write_text("c>=2\n")
         names.append(environment.venv_name(**packages))
@@ -133,9 +141,12 @@ def test_made_once(
     assert python.is_relative_to(venv)
     (file,), (constraint,) = packages["files"], packages["constraints"]
     assert commands[-1][-5:] == [
-        "--resolution=highest", f"--constraints={constraint}",
-        f"--requirements={ROOT / 'pyproject.toml'}", f"--requirements={file}", "--extra=engine",
-    ]  # fmt: skip
+        "--resolution=highest",
+        f"--constraints={constraint}",
+        f"--requirements={ROOT / 'pyproject.toml'}",
+        f"--requirements={file}",
+        "--extra=engine",
+    ]
     assert environment.environment(**packages) == python
     assert len(commands) == 3
 
@@ -245,13 +256,20 @@ def test_photos_without_weights_end_with_the_reason(restore: Command, fetch: int
 
 @pytest.mark.parametrize(
     ("network", "fetch", "runs"),
-    [([], 1, ["fetch", "restore"]), (["--network=small"], 1, ["restore"]),
-     (["--network=full"], 1, ["fetch"]), (["--network", "full"], 0, ["fetch", "restore"])],
-)  # fmt: skip
+    [
+        ([], 1, ["fetch", "restore"]),
+        (["--network=small"], 1, ["restore"]),
+        (["--network=full"], 1, ["fetch"]),
+        (["--network", "full"], 0, ["fetch", "restore"]),
+    ],
+)
 def test_a_small_network_that_is_there_restores(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, network: list[str], fetch: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    network: list[str],
+    fetch: int,
     runs: list[str],
-):  # fmt: skip
+):
     monkeypatch.syspath_prepend(SCRIPTS)
     script = runpy.run_path(str(SCRIPTS / "restore.py"))["restore"]
     (tmp_path / "a.jpg").touch()

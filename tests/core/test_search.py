@@ -1,4 +1,5 @@
 """The search for faces: every size, place and turn, what is taken for a face, and what it costs."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -149,12 +150,15 @@ def find(box: Sequence[float], score: float, angle: float = 0.0, **more: Any) ->
     return Detection(corners, (corners[:2] + corners[2:]) / 2 + width * points, score, **more)
 
 
-@pytest.mark.parametrize("others", [
-    [find((10, 10, 110, 110), 0.8)],  # the same box, nearly
-    [find((40, 60, 70, 80), 0.6)],  # lips
-    [find((0, 0, 102, 100), 0.95, 180)],  # upside down, but the detector saw it from aside
-    [find((0, 0, 102, 100), 0.95, 90, tilt=80.0)],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "others",
+    [
+        [find((10, 10, 110, 110), 0.8)],  # the same box, nearly
+        [find((40, 60, 70, 80), 0.6)],  # lips
+        [find((0, 0, 102, 100), 0.95, 180)],  # upside down, but the detector saw it from aside
+        [find((0, 0, 102, 100), 0.95, 90, tilt=80.0)],
+    ],
+)
 def test_doubles_and_parts_of_a_face_are_left_out(others: list[Detection]):
     face = find((0, 0, 100, 100), 0.92)
     kept = without_doubles([*others, face])
@@ -206,8 +210,9 @@ def test_a_small_head_in_the_corner_is_not_the_person(
 
     photo = read_photo(f"samples/{person}-ref1.png")
     portrait = tight(analyzer, photo, 640)
-    portrait[:80, :80] = cv2.resize(read_photo(f"samples/{other}-ref1.png"), (80, 80),
-                                    interpolation=cv2.INTER_AREA)  # fmt: skip
+    portrait[:80, :80] = cv2.resize(
+        read_photo(f"samples/{other}-ref1.png"), (80, 80), interpolation=cv2.INTER_AREA
+    )
     assert real(analyzer, portrait).embedding @ real(analyzer, photo).embedding > 0.75
 
 

@@ -1,4 +1,5 @@
 """Order and choice of faces, as the user writes them."""
+
 import pytest
 
 from restorerid_core.errors import RestorerIDError

@@ -1,4 +1,5 @@
 """Faces of an image compared with those of a reference: made-up faces, and real photos."""
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,9 +31,7 @@ def face(
     embedding[: len(identity)] = identity
     box = np.array([x - size / 2, y - size / 2, x + size / 2, y + size / 2]) * scale
     unit = embedding / np.linalg.norm(embedding)
-    return DetectedFace(
-        bbox=box, landmarks=np.zeros((5, 2)), score=0.9, embedding=unit, norm=20.0
-    )  # fmt: skip
+    return DetectedFace(bbox=box, landmarks=np.zeros((5, 2)), score=0.9, embedding=unit, norm=20.0)
 
 
 def compare(faces, references, pair="most similar", shape=SHAPE, reference_shape=SHAPE):
@@ -116,8 +115,10 @@ def test_no_face_is_said_and_is_no_error(pair: str):
         compare(*sides, pair=pair) for sides in ((none, some), (some, none), (none, none))
     )
     assert [side.caption for side in (blank, lonely, both)] == [
-        "no face", "no reference face", "no face",
-    ]  # fmt: skip
+        "no face",
+        "no reference face",
+        "no face",
+    ]
     assert all(side.largest.similarity is None for side in (blank, lonely, both))
     lines = report([blank, lonely, both]).splitlines()
     assert "image 1: no face was found" in lines
@@ -194,9 +195,10 @@ def test_faces_are_outlined_in_the_colour_of_their_similarity():
     )  # fmt: skip
     drawn = overlay(image, torch.full((3, 512, 512), 0.5), comparison)
     for x, y, color in (
-        (150, 200, similarity_color(1.0)), (650, 200, similarity_color(0.0)),
+        (150, 200, similarity_color(1.0)),
+        (650, 200, similarity_color(0.0)),
         (1024 + 8 + 260, 300, (66, 133, 244)),
-    ):  # fmt: skip
+    ):
         assert (drawn[:, y, x] * 255).round().tolist() == pytest.approx(color, abs=1)
 
 

@@ -1,4 +1,5 @@
 """A small SD-1.5 from nothing: names of the original checkpoint, latents of unit deviation."""
+
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,14 @@ def tiny(folder: Path, kind: type[Any], **changes: Any) -> Any:
 def test_both_parts_make_a_base(tmp_path: Path) -> None:
     first = tiny(tmp_path / "vae", AutoencoderConfig, sample_every=2, samples=2)
     autoencoder = train_autoencoder(first, Photos(128))
-    second = tiny(tmp_path / "unet", UNetConfig, autoencoder=str(autoencoder), sample_every=2,
-                  samples=2, ema=0.5)  # fmt: skip
+    second = tiny(
+        tmp_path / "unet",
+        UNetConfig,
+        autoencoder=str(autoencoder),
+        sample_every=2,
+        samples=2,
+        ema=0.5,
+    )
     path = train_unet(second, Photos(128))
     for config in (first, second):
         assert (config.output / "samples" / "0000002.png").is_file()
@@ -148,12 +155,15 @@ def test_another_file_than_the_autoencoder(tmp_path: Path) -> None:
         train_unet(tiny(tmp_path, UNetConfig, autoencoder=str(path)), Photos(128))
 
 
-@pytest.mark.parametrize(("kind", "wrong", "told"), [
-    (AutoencoderConfig, {"width": 42}, "`width` is 42; expected a multiple of 4"),
-    (AutoencoderConfig, {"multipliers": (1, 2)}, "`multipliers` has 2 numbers; expected one"),
-    (AutoencoderConfig, {"decoder_alone": True}, "`start` names no autoencoder; expected one"),
-    (UNetConfig, {"width": 40, "autoencoder": "a"}, "`width` is 40; expected a multiple of 32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "wrong", "told"),
+    [
+        (AutoencoderConfig, {"width": 42}, "`width` is 42; expected a multiple of 4"),
+        (AutoencoderConfig, {"multipliers": (1, 2)}, "`multipliers` has 2 numbers; expected one"),
+        (AutoencoderConfig, {"decoder_alone": True}, "`start` names no autoencoder; expected one"),
+        (UNetConfig, {"width": 40, "autoencoder": "a"}, "`width` is 40; expected a multiple of 32"),
+    ],
+)
 def test_sizes(tmp_path: Path, kind: type[Any], wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(RestorerIDError, match=told):
         tiny(tmp_path, kind, **wrong)

@@ -1,4 +1,5 @@
 """The user study: its page, its votes, and a voter in a real browser."""
+
 import json
 import sys
 import time
@@ -39,20 +40,32 @@ def make(folders: tuple[Path, Path], page: Path, *options: str) -> int:
 
 
 def votes(path: Path, choices: list[str], voter: str = "1", study: str = "s") -> Path:
-    found = [{"degradation": "heavy", "person": str(n), "left": "base", "right": "aidsa",
-              "choice": choice} for n, choice in enumerate(choices)]  # fmt: skip
+    found = [
+        {
+            "degradation": "heavy",
+            "person": str(n),
+            "left": "base",
+            "right": "aidsa",
+            "choice": choice,
+        }
+        for n, choice in enumerate(choices)
+    ]
     saved = {"study": study, "voter": voter, "methods": METHODS, "votes": found}
     path.write_text(json.dumps(saved))
     return path
 
 
 def test_shares_and_their_intervals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = [votes(tmp_path / "a.json", ["aidsa"] * 6 + ["base"], "1"),
-             votes(tmp_path / "b.json", ["aidsa", NEITHER, "base"], "2")]  # fmt: skip
+    files = [
+        votes(tmp_path / "a.json", ["aidsa"] * 6 + ["base"], "1"),
+        votes(tmp_path / "b.json", ["aidsa", NEITHER, "base"], "2"),
+    ]
     shares = {share.method: share for share in count_votes(files)}
     assert {name: share.votes for name, share in shares.items()} == {
-        "base": 2, "aidsa": 7, NEITHER: 1
-    }  # fmt: skip
+        "base": 2,
+        "aidsa": 7,
+        NEITHER: 1,
+    }
     # Wilson's interval of 7 in 10: (p + z²/2n ± z·√(p(1−p)/n + z²/4n²)) / (1 + z²/n).
     assert (shares["aidsa"].low, shares["aidsa"].high) == pytest.approx((0.3968, 0.8922), abs=1e-4)
     assert main(["study", "count", *map(str, files)]) == 0

@@ -1,4 +1,5 @@
 """Tables: means with their intervals, and what is written comes back."""
+
 import math
 import re
 from pathlib import Path
@@ -104,9 +105,9 @@ HEADER = "degradation,method,metric,mean,half_width,pictures\n"
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "\0", "degradation,method\na,b\n", HEADER + "a,b,PSNR,many,,\n",
-             HEADER + "a,b\n"]
-)  # fmt: skip
+    "text",
+    [None, "", "\0", "degradation,method\na,b\n", HEADER + "a,b,PSNR,many,,\n", HEADER + "a,b\n"],
+)
 def test_another_file_is_no_table(tmp_path: Path, text: str | None):
     path = tmp_path / "table.csv"
     if text is not None:

@@ -1,4 +1,5 @@
 """`train`: from a prepared folder to products, each fault in a sentence."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,14 @@ from restorerid_core.weights.adapter_file import load_adapter
 pytest.importorskip("restorerid_core.training.data", reason="the data's part is not there")
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 TINY = {"iterations": 2, "batch": 2, "size": 128, "workers": 0, "sample_every": 2, "samples": 1}
-SIZES = {"lq_width": 32, "lq_channels": 32, "hidden_channels": 16, "lora_rank": 4,
-         "clip_dim": CLIP_DIM, "projector_depth": 1}  # fmt: skip
+SIZES = {
+    "lq_width": 32,
+    "lq_channels": 32,
+    "hidden_channels": 16,
+    "lora_rank": 4,
+    "clip_dim": CLIP_DIM,
+    "projector_depth": 1,
+}
 
 
 @pytest.fixture

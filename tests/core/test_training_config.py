@@ -1,4 +1,5 @@
 """Configurations: the paper's values, and each fault in one sentence."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,14 @@ def test_the_files_settings_go_before_the_presets(tmp_path: Path) -> None:
 def test_toml(tmp_path: Path) -> None:
     pytest.importorskip("tomllib", reason="Python 3.10 has no TOML")
     path = tmp_path / "config.toml"
-    path.write_text("\n".join(f'{key} = "{value}"' for key, value in PATHS.items()) + """
+    path.write_text(
+        "\n".join(f'{key} = "{value}"' for key, value in PATHS.items())
+        + """
 batch = 8
 [adapter]
 lora_rank = 4
-""")
+"""
+    )
     config = read_config(path, TrainingConfig, PRESETS["fir"])
     assert (config.batch, config.adapter.lora_rank) == (8, 4)
 
@@ -82,7 +86,9 @@ def test_faults_of_settings(tmp_path: Path, settings: dict[str, Any], sentence: 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{", "cannot be read"), ("[1]", "it holds list"), ("{}", "`data` is missing; expected a"),
+        ("{", "cannot be read"),
+        ("[1]", "it holds list"),
+        ("{}", "`data` is missing; expected a"),
         ("[" * 100_000, "cannot be read"),
     ],
 )

@@ -1,4 +1,5 @@
 """Datasets over prepared faces, by themselves and in shards."""
+
 import json
 import shutil
 import tarfile
@@ -96,8 +97,9 @@ def test_a_sample_depends_on_seed_and_number_alone(data: PreparedFaces, kind: ty
     assert all(same(again[sample], first[sample]) for sample in (19, 3, 12, 0, 7))
     passes = [
         [kind(data, seed=seed).face(turn * len(again) + n).name for n in range(len(again))]
-        for seed in (5, 6) for turn in range(2)
-    ]  # fmt: skip
+        for seed in (5, 6)
+        for turn in range(2)
+    ]
     assert len(set(map(tuple, passes))) == 4
 
 
@@ -141,8 +143,9 @@ def test_shards_are_laid_out_as_webdataset_reads_them(packed: PreparedFaces):
     assert [len(names) // 3 for names in shards] == [4, 4, 2]
     samples = [
         (key, [name.partition(".")[2] for name in files])
-        for names in shards for key, files in groupby(names, lambda name: name.partition(".")[0])
-    ]  # fmt: skip
+        for names in shards
+        for key, files in groupby(names, lambda name: name.partition(".")[0])
+    ]
     assert samples == [(face.name, ["png", "safetensors", "json"]) for face in packed.faces]
     with tarfile.open(packed.root / "shard-00000.tar") as tar:
         whose = tar.extractfile("p1/000.json")
@@ -160,8 +163,9 @@ def test_packing_stopped_goes_on(packed: PreparedFaces, tmp_path: Path):
     loose = prepared(tmp_path / "set", tmp_path / "loose", clip=True)
     (packed.root / "shard-00000.tar").rename(loose.root / "shard-00000.tar")
     assert [path.name for path in pack(loose.root, loose.faces, 4)] == [
-        "shard-00001.tar", "shard-00002.tar",
-    ]  # fmt: skip
+        "shard-00001.tar",
+        "shard-00002.tar",
+    ]
     assert [len(names) // 3 for names in members(loose.root)] == [4, 4, 2]
     assert list(loose.root.rglob("*.png")) == []
     assert PreparedFaces(loose.root).picture(loose.faces[0]).shape == (3, SIDE, SIDE)

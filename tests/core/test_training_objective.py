@@ -1,4 +1,5 @@
 """The loss of both stages: equal to the released step, and only what should learn does."""
+
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,13 @@ def test_a_stage_trains_its_part_alone(
 ) -> None:
     objective = golden_objective(tmp_path, stage, text)
     unet = objective._network.unet
-    before = {key: tensor.clone() for key, tensor in (objective.state_dict() | {
-        f"unet.{key}": tensor for key, tensor in unet.state_dict().items()
-    }).items()}  # fmt: skip
+    before = {
+        key: tensor.clone()
+        for key, tensor in (
+            objective.state_dict()
+            | {f"unet.{key}": tensor for key, tensor in unet.state_dict().items()}
+        ).items()
+    }
     optimizer = torch.optim.AdamW(
         [p for p in (*objective.parameters(), *unet.parameters()) if p.requires_grad], lr=1e-3
     )
@@ -167,7 +172,7 @@ def test_identity_loss_of_clear_predictions(text: torch.Tensor, tmp_path: Path) 
     plain, likened = (
         golden_objective(tmp_path, "single", text, learn_identity=True, terms=t)
         for t in (LossTerms(), terms)
-    )  # fmt: skip
+    )
     batch = made_batch(True)._replace(own=own)
     tokens = likened.tokens(batch)
     alphas = likened.alphas[batch.timesteps]

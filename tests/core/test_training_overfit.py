@@ -1,4 +1,5 @@
 """A few photos learnt by heart: restored, they are nearer to the originals than degraded."""
+
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -30,9 +31,13 @@ pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 WIDTH, MULTIPLIERS, TEXT = 64, (1, 1, 2, 2), 64
 """At 32, a group of GroupNorm would be one channel, and the mean of the noise would be lost."""
 SIZES = AdapterSizes(
-    lq_width=WIDTH, lq_channels=WIDTH, hidden_channels=32, lora_rank=4, clip_dim=CLIP_DIM,
+    lq_width=WIDTH,
+    lq_channels=WIDTH,
+    hidden_channels=32,
+    lora_rank=4,
+    clip_dim=CLIP_DIM,
     projector_depth=1,
-)  # fmt: skip
+)
 SETTINGS = {"batch": 4, "learning_rate": 1e-3, "clip_norm": 1.0, "ema": 0.98, "save_every": 1000}
 AUTOENCODER = BlockVAE(spread=13)
 """Its latents deviate by about 1, as the network's do."""

@@ -1,4 +1,5 @@
 """Two processes train as one does with the whole batch."""
+
 import os
 import subprocess
 import sys
@@ -17,8 +18,13 @@ LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 
 def train(folder: Path, *launch: str) -> None:
     """Writes to `folder`."""
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *launch, str(SCRIPT), str(folder), "4"],
-                          env=environment, capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *launch, str(SCRIPT), str(folder), "4"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -1,4 +1,5 @@
 """The loop: exact resume, moving average, accumulation, and what stops it."""
+
 import contextlib
 import pickle
 from collections.abc import Callable, Mapping
@@ -116,8 +117,9 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     with pytest.raises(RestorerIDError, match=r"step 3 cannot be written .*free some space"):
         go(config)
     assert sorted(p.name for p in (config.output / "checkpoints").iterdir()) == [
-        "0000001", "0000002",
-    ]  # fmt: skip
+        "0000001",
+        "0000002",
+    ]
 
 
 def test_a_finished_run_does_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 """Both stages from the files of small networks to an adapter that the engine restores with."""
+
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,13 @@ from restorerid_core.weights.layout import FIR, ID_ATTENTION, SPADE, group_of
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 SIZES = AdapterSizes(
-    lq_width=32, lq_channels=32, hidden_channels=16, lora_rank=4, clip_dim=CLIP_DIM,
+    lq_width=32,
+    lq_channels=32,
+    hidden_channels=16,
+    lora_rank=4,
+    clip_dim=CLIP_DIM,
     projector_depth=1,
-)  # fmt: skip
+)
 NOBODY = Golden.input("nobody", 1, CLIP_LENGTH, CLIP_DIM)
 CPU = torch.device("cpu")
 
@@ -70,8 +75,14 @@ def test_both_stages(base: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_mixed_precision_and_one_stage(base: Path, tmp_path: Path) -> None:
-    config = config_of(tmp_path, base, precision="bf16", learn_identity=True, sample_every=2,
-                       gradient_checkpointing=True)  # fmt: skip
+    config = config_of(
+        tmp_path,
+        base,
+        precision="bf16",
+        learn_identity=True,
+        sample_every=2,
+        gradient_checkpointing=True,
+    )
     weights = train("single", config)
     assert all(tensor.dtype == torch.float32 for tensor in weights.values())
     assert all(tensor.isfinite().all() for tensor in weights.values())

@@ -1,4 +1,5 @@
 """Samples of a run depend on their number alone; batches and parts take each once."""
+
 from itertools import chain
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,5 @@
 """What a stage starts from and what it writes: new weights, a file's, an IP-Adapter's."""
+
 import json
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """How a photograph is shown to the detector, and the faces found in whole photographs."""
+
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -33,9 +34,7 @@ TILE = 128
 def spot(height: int, width: int, point: np.ndarray, radius: float) -> np.ndarray:
     """A photo with a soft bright spot at the point, counted from the photo's corner."""
     rows, columns = np.mgrid[:height, :width] + 0.5
-    value = 255 * np.exp(
-        -((columns - point[0]) ** 2 + (rows - point[1]) ** 2) / (2 * radius**2)
-    )
+    value = 255 * np.exp(-((columns - point[0]) ** 2 + (rows - point[1]) ** 2) / (2 * radius**2))
     return np.repeat(value[..., None], 3, axis=2).astype(np.uint8)
 
 
@@ -193,8 +192,9 @@ def test_small_faces_of_a_large_photo_are_found(analyzer: FaceAnalyzer, read_pho
     canvas = np.full((2600, 3400, 3), 110, np.uint8)
     places = [(150, 90), (1240, 60), (2130, 700), (3250, 1240), (1190, 1250), (60, 2450)]
     for person, (x, y) in zip(PEOPLE, places, strict=True):
-        head = cv2.resize(read_photo(f"samples/{person}-ref1.png"), (100, 100),
-                          interpolation=cv2.INTER_AREA)  # fmt: skip
+        head = cv2.resize(
+            read_photo(f"samples/{person}-ref1.png"), (100, 100), interpolation=cv2.INTER_AREA
+        )
         canvas[y : y + 100, x : x + 100] = head
     found = analyzer.find_all(np.ascontiguousarray(np.rot90(canvas, turns)))
     assert len(found) == len(PEOPLE)

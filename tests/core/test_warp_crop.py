@@ -1,4 +1,5 @@
 """Similarity transforms, warps, and the aligned crops of faces."""
+
 import numpy as np
 import pytest
 import torch
@@ -88,8 +89,9 @@ def test_coordinates_of_a_window_are_those_of_the_whole():
     transform = similarity(1.7, 40, (5, -80))
     whole = coordinates(transform, 0, 0, 900, 1200, torch.device("cpu"))
     part = coordinates(transform, 700, 1100, 50, 60, torch.device("cpu"))
-    assert np.allclose(part.numpy(), move(pixels(900, 1200)[700:750, 1100:1160], transform),
-                       atol=1e-3)  # fmt: skip
+    assert np.allclose(
+        part.numpy(), move(pixels(900, 1200)[700:750, 1100:1160], transform), atol=1e-3
+    )
     torch.testing.assert_close(whole[700:750, 1100:1160], part, rtol=0, atol=1e-3)
 
 

@@ -1,4 +1,5 @@
 """A page in headless Chromium, driven by the DevTools protocol."""
+
 from __future__ import annotations
 
 import asyncio
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "no Chromium found: install Debian's or Ubuntu's package `chromium`"
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--hide-scrollbars", "--remote-debugging-port=0",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+)
 
 
 class Page:
@@ -84,8 +92,11 @@ def open_browser(profile: Path, width: int, height: int) -> Iterator[Page]:
         page = Page(loop, socket)
         page.command(
             "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=False,
-        )  # fmt: skip
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         yield page
         loop.run_until_complete(session.close())
     finally:

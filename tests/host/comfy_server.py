@@ -1,4 +1,5 @@
 """A real ComfyUI server in a process of its own, with this extension and a folder of its own."""
+
 import json
 import shutil
 import socket
@@ -96,9 +97,18 @@ def running(comfy: Path, folder: Path, *options: str) -> Iterator[Server]:
     """Start the server on the CPU, wait until it answers, and stop it in the end."""
     port = free_port()
     command = [
-        sys.executable, str(comfy / "main.py"), "--cpu", "--listen", "127.0.0.1", "--port",
-        str(port), "--disable-api-nodes", "--base-directory", str(folder), *options,
-    ]  # fmt: skip
+        sys.executable,
+        str(comfy / "main.py"),
+        "--cpu",
+        "--listen",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--disable-api-nodes",
+        "--base-directory",
+        str(folder),
+        *options,
+    ]
     server = Server(f"http://127.0.0.1:{port}", folder)
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)

@@ -1,4 +1,5 @@
 """Fixtures of the tests that need a real ComfyUI."""
+
 import importlib
 import json
 from collections.abc import Iterator
@@ -112,9 +113,14 @@ def embed(face_embed: Any, clip_vision: Any, restorer: Any, faces_dir: Path, mod
 
     def run(image: Tensor | list[Tensor], **changes: Any) -> tuple[Any, Tensor]:
         inputs = {
-            "restorerid": restorer, "clip_vision": clip_vision, "image": image,
-            "face": "largest", "face_index": 0, "combine": "average", "face_models": "auto",
-        }  # fmt: skip
+            "restorerid": restorer,
+            "clip_vision": clip_vision,
+            "image": image,
+            "face": "largest",
+            "face_index": 0,
+            "combine": "average",
+            "face_models": "auto",
+        }
         given = {**inputs, **changes}.items()
         listed = {name: value if isinstance(value, list) else [value] for name, value in given}
         return face_embed.execute(**listed).result

@@ -1,4 +1,5 @@
 """A models folder of full-size files on seeded weights, written once to a cache."""
+
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -70,10 +71,15 @@ def sd15_checkpoint() -> dict[str, Tensor]:
 
     options = {"dtype": torch.float16, "device": torch.device("meta")}
     clip_config = {
-        "hidden_act": "quick_gelu", "hidden_size": 768, "intermediate_size": 3072,
-        "num_attention_heads": 12, "num_hidden_layers": 12, "max_position_embeddings": 77,
-        "eos_token_id": 49407, "vocab_size": 49408,
-    }  # fmt: skip
+        "hidden_act": "quick_gelu",
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+        "max_position_embeddings": 77,
+        "eos_token_id": 49407,
+        "vocab_size": 49408,
+    }
     operations = comfy.ops.disable_weight_init
     text = comfy.clip_model.CLIPTextModel(clip_config, **options, operations=operations)
     settings = comfy.supported_models.SD15({**SD15, "model_channels": 320, "dtype": torch.float16})
@@ -96,9 +102,11 @@ def clip_vision() -> dict[str, Tensor]:
 
     config_file = Path(comfy.clip_model.__file__).with_name("clip_vision_config_h.json")
     model = comfy.clip_model.CLIPVisionModelProjection(
-        json.loads(config_file.read_text()), torch.float16, torch.device("meta"),
+        json.loads(config_file.read_text()),
+        torch.float16,
+        torch.device("meta"),
         comfy.ops.disable_weight_init,
-    )  # fmt: skip
+    )
     return seeded_half(shapes(model))
 
 

@@ -1,4 +1,5 @@
 """A real SD-1.5 MODEL, tiny or full, and the adapter beside it, on the golden recipe's weights."""
+
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,15 +26,27 @@ SD15 = {
 }  # fmt: skip
 
 CLIP_CONFIG = {
-    "hidden_act": "gelu", "hidden_size": 1280, "image_size": 224, "intermediate_size": 320,
-    "layer_norm_eps": 1e-05, "model_type": "clip_vision_model", "num_attention_heads": 16,
-    "num_channels": 3, "num_hidden_layers": 2, "patch_size": 14, "projection_dim": 64,
-}  # fmt: skip
+    "hidden_act": "gelu",
+    "hidden_size": 1280,
+    "image_size": 224,
+    "intermediate_size": 320,
+    "layer_norm_eps": 1e-05,
+    "model_type": "clip_vision_model",
+    "num_attention_heads": 16,
+    "num_channels": 3,
+    "num_hidden_layers": 2,
+    "patch_size": 14,
+    "projection_dim": 64,
+}
 """As wide as ViT-H, with two layers."""
 
 
-def build_model(width: int = 32, dtype: torch.dtype = torch.float32,
-                compute: torch.dtype | None = None, **changes: Any) -> Any:  # fmt: skip
+def build_model(
+    width: int = 32,
+    dtype: torch.dtype = torch.float32,
+    compute: torch.dtype | None = None,
+    **changes: Any,
+) -> Any:
     """An SD-1.5 ModelPatcher of `width` channels; `compute` is the dtype of its activations."""
     import comfy.model_management
     import comfy.model_patcher
@@ -62,8 +75,13 @@ def adapter_weights(width: int = 32) -> dict[str, torch.Tensor]:
     return seeded_state_dict(adapter_shapes(scaled(width, lq_width=lq, lq_channels=lq)))
 
 
-def build_restorer(extension: ModuleType, folder: Path, width: int = 32,
-                   dtype: torch.dtype = torch.float32, gain: float = 1.0) -> Any:  # fmt: skip
+def build_restorer(
+    extension: ModuleType,
+    folder: Path,
+    width: int = 32,
+    dtype: torch.dtype = torch.float32,
+    gain: float = 1.0,
+) -> Any:
     """The adapter for `build_model(width)`, through a slim file in `folder` and its loader.
 
     Another `gain` makes it another adapter.

@@ -1,4 +1,5 @@
 """Whole photographs made of sample faces, and the photo nodes with their defaults."""
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -48,13 +49,22 @@ class PhotoNodes:
         self.paste = node("photograph.face_paste", "RestorerIDFacePaste")
         self.all = (self.crop, self.match, self.paste)
         self.crop_inputs = {
-            "order": "left to right", "faces": "all", "max_faces": 0, "min_size": 0, "size": 512,
+            "order": "left to right",
+            "faces": "all",
+            "max_faces": 0,
+            "min_size": 0,
+            "size": 512,
             "face_models": "auto",
-        }  # fmt: skip
+        }
         self.match_inputs = {
-            "restorerid": restorer, "clip_vision": clip_vision, "threshold": 0.25, "once": True,
-            "unmatched": "restore blind", "choices": "", "faces_per_run": 8,
-        }  # fmt: skip
+            "restorerid": restorer,
+            "clip_vision": clip_vision,
+            "threshold": 0.25,
+            "once": True,
+            "unmatched": "restore blind",
+            "choices": "",
+            "faces_per_run": 8,
+        }
         self.paste_inputs = {"feather": 0.3, "color": "auto", "grain": 1.0}
 
     def people(self, photos: Photos, *names: str) -> tuple[Any, ...]:

@@ -1,4 +1,5 @@
 """Runs a workflow in ComfyUI's own executor, in this process: its lists, its cache, its errors."""
+
 import asyncio
 from importlib import import_module
 from itertools import count

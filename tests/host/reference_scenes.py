@@ -1,4 +1,5 @@
 """Grey pictures, and people made of them, for the nodes that name people."""
+
 from pathlib import Path
 from typing import Any
 

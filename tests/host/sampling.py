@@ -1,4 +1,5 @@
 """Runs of a real ComfyUI sampler on the tiny or full MODEL."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -36,8 +37,14 @@ def face_of(extension: ModuleType, cond: Tensor, uncond: Tensor) -> Any:
 class Scene:
     """Seeded inputs of one restoration: noise, LQ latent, texts and a face for each image."""
 
-    def __init__(self, extension: ModuleType, images: int = 1, height: int = 16, width: int = 16,
-                 name: str = "scene"):  # fmt: skip
+    def __init__(
+        self,
+        extension: ModuleType,
+        images: int = 1,
+        height: int = 16,
+        width: int = 16,
+        name: str = "scene",
+    ):
         self.extension = extension
         shape = (images, 4, height, width)
         self.noise = Golden.input(f"{name}.noise", *shape)
@@ -59,17 +66,32 @@ class Scene:
         module = self.extension.nodes.host.patch
         return module.patch_model(model, restorer, module.RestorerIDPatch(**settings))
 
-    def sample(self, model: Any, noise: Tensor | None = None, cfg: float = 3.0, steps: int = 2,
-               positive: Any = None, negative: Any = None) -> Tensor:  # fmt: skip
+    def sample(
+        self,
+        model: Any,
+        noise: Tensor | None = None,
+        cfg: float = 3.0,
+        steps: int = 2,
+        positive: Any = None,
+        negative: Any = None,
+    ) -> Tensor:
         """A KSampler run without random steps."""
         import comfy.sample
 
         noise = self.noise if noise is None else noise
         return comfy.sample.sample(
-            model, noise, steps, cfg, "euler", "normal",
-            positive or conditions(self.text[:1]), negative or conditions(self.text[1:]),
-            torch.zeros_like(noise), seed=1, disable_pbar=True,
-        )  # fmt: skip
+            model,
+            noise,
+            steps,
+            cfg,
+            "euler",
+            "normal",
+            positive or conditions(self.text[:1]),
+            negative or conditions(self.text[1:]),
+            torch.zeros_like(noise),
+            seed=1,
+            disable_pbar=True,
+        )
 
 
 def network_call(model: Any, x: Tensor, timestep: int, positive: Any, negative: Any) -> Tensor:
@@ -83,29 +105,55 @@ def network_call(model: Any, x: Tensor, timestep: int, positive: Any, negative: 
             found[name] = (args["input"] - args[f"{name}_denoised"]) / args["sigma"]
         return args["denoised"]
 
-    def one_call(model_k: Any, start: Tensor, sigmas: Tensor, extra_args: Any = None,
-                 callback: Any = None, disable: Any = None) -> Tensor:  # fmt: skip
+    def one_call(
+        model_k: Any,
+        start: Tensor,
+        sigmas: Tensor,
+        extra_args: Any = None,
+        callback: Any = None,
+        disable: Any = None,
+    ) -> Tensor:
         options = {**extra_args["model_options"], "sampler_post_cfg_function": [keep]}
         model_sampling = model_k.inner_model.inner_model.model_sampling
         sigma = model_sampling.sigma(torch.tensor(float(timestep)))
-        model_k(x * (1 + sigma**2).sqrt(), sigma.expand(len(x)),
-                **{**extra_args, "model_options": options})  # fmt: skip
+        model_k(
+            x * (1 + sigma**2).sqrt(),
+            sigma.expand(len(x)),
+            **{**extra_args, "model_options": options},
+        )
         return start
 
-    sample_with(model, x, comfy.samplers.KSAMPLER(one_call), torch.tensor([1.0, 0.0]), positive,
-                negative)  # fmt: skip
+    sample_with(
+        model, x, comfy.samplers.KSAMPLER(one_call), torch.tensor([1.0, 0.0]), positive, negative
+    )
     return torch.cat([found["uncond"], found["cond"]])
 
 
-def sample_with(model: Any, noise: Tensor, sampler: Any, sigmas: Tensor, positive: Any,
-                negative: Any, cfg: float = 2.0) -> Tensor:  # fmt: skip
+def sample_with(
+    model: Any,
+    noise: Tensor,
+    sampler: Any,
+    sigmas: Tensor,
+    positive: Any,
+    negative: Any,
+    cfg: float = 2.0,
+) -> Tensor:
     """SamplerCustom's way through the host; returns the latent as SD-1.5 decodes it."""
     import comfy.samplers
 
     return comfy.samplers.sample(
-        model, noise, positive, negative, cfg, model.load_device, sampler, sigmas,
-        latent_image=torch.zeros_like(noise), disable_pbar=True, seed=0,
-    )  # fmt: skip
+        model,
+        noise,
+        positive,
+        negative,
+        cfg,
+        model.load_device,
+        sampler,
+        sigmas,
+        latent_image=torch.zeros_like(noise),
+        disable_pbar=True,
+        seed=0,
+    )
 
 
 def golden_noise(golden: Golden, tag: str, shape: torch.Size) -> Callable[..., Tensor]:

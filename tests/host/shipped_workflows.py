@@ -1,4 +1,5 @@
 """The shipped workflows: reading them, and the API form that a UI form stands for."""
+
 import json
 from typing import Any
 

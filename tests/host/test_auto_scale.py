@@ -1,4 +1,5 @@
 """The MUSIQ auto-scale node, with seeded random weights in a temporary models/musiq."""
+
 import importlib
 import json
 import math
@@ -144,8 +145,10 @@ def test_a_preset_replaces_alpha_and_beta(node, auto_scale, error, tmp_path, mon
     settings = {"image": photos(1), "min": 0.0, "max": 10.0}
     chosen = node.execute(**settings, alpha=1.0, beta=1.0, preset="mine.json").result
     assert chosen == run(node, photos(1), alpha=20, beta=5, high=10.0)
-    for name, message in (("gone.json", "there is no preset 'gone.json'"),
-                          ("other.json", r"other\.json' cannot be used as a preset")):
+    for name, message in (
+        ("gone.json", "there is no preset 'gone.json'"),
+        ("other.json", r"other\.json' cannot be used as a preset"),
+    ):
         with pytest.raises(error, match=message):
             node.execute(**settings, alpha=1.0, beta=1.0, preset=name)
 

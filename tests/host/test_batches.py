@@ -1,4 +1,5 @@
 """Strengths, condition halves, batches and sizes of the patched MODEL, on a tiny SD-1.5."""
+
 import copy
 from types import ModuleType
 from typing import Any
@@ -42,9 +43,7 @@ def test_each_strength_acts_alone(model: Any, restorer: Any, scene: Scene, one: 
 
 def test_no_identity_strength_is_the_base_model(model: Any, restorer: Any, scene: Scene) -> None:
     without = scene.patch(model, restorer, fir=0.0, scale=(0.0,))
-    assert torch.equal(
-        scene.sample(without), scene.sample(scene.patch(model, restorer, face=None))
-    )
+    assert torch.equal(scene.sample(without), scene.sample(scene.patch(model, restorer, face=None)))
 
 
 def test_separate_halves_equal_batched_ones(
@@ -89,9 +88,12 @@ def test_batch_of_photos_with_own_identity_and_scale_equals_single_runs(
             photos.tokens[one + 1 :][:1], photos.tokens[:1], torch.zeros(1, 512)
         )
         patched = photos.patch(
-            model, restorer, lq=core.LQCondition(photos.lq.latent[one : one + 1]), face=face,
+            model,
+            restorer,
+            lq=core.LQCondition(photos.lq.latent[one : one + 1]),
+            face=face,
             scale=(scales[one],),
-        )  # fmt: skip
+        )
         assert close(batch[row : row + 1], photos.sample(patched, noise[row : row + 1]))
 
 
@@ -155,8 +157,12 @@ def test_perp_neg_gives_both_its_negatives_no_face(
 
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 2)
     out = guider.sample(
-        scene.noise, torch.zeros_like(scene.noise), comfy.samplers.sampler_object("euler"), sigmas,
-        disable_pbar=True, seed=1,
-    )  # fmt: skip
+        scene.noise,
+        torch.zeros_like(scene.noise),
+        comfy.samplers.sampler_object("euler"),
+        sigmas,
+        disable_pbar=True,
+        seed=1,
+    )
     # With the weight of the second negative at 0 it is classifier-free guidance.
     assert close(out, scene.sample(patched))

@@ -1,4 +1,5 @@
 """The colour fix node: channels, padding, batches and the sentences that users see."""
+
 import importlib
 from typing import Any
 

@@ -1,4 +1,5 @@
 """Similarity, ID-scale sweep and labelled grid, also as ComfyUI runs them over lists."""
+
 import asyncio
 import importlib
 import time
@@ -56,12 +57,16 @@ def defaults(node: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("node", "name", "outputs", "lists"),
     [
-        ("similarity", "RestorerID Face Similarity", ["FLOAT", "STRING", "IMAGE", "STRING"],
-         [False, False, False, True]),
+        (
+            "similarity",
+            "RestorerID Face Similarity",
+            ["FLOAT", "STRING", "IMAGE", "STRING"],
+            [False, False, False, True],
+        ),
         ("sweep", "RestorerID ID-Scale Sweep", ["FLOAT", "STRING"], [True, True]),
         ("grid", "RestorerID Labelled Grid", ["IMAGE"], [False]),
     ],
-)  # fmt: skip
+)
 def test_schema(request, node: str, name: str, outputs: list[str], lists: list[bool]):
     tested = request.getfixturevalue(node)
     schema, info = tested.GET_SCHEMA(), tested.GET_NODE_INFO_V1()
@@ -141,9 +146,12 @@ def test_a_bad_picture_is_named(similarity: Any, photos: dict[str, Tensor], erro
 
 def test_a_list_of_images_gives_one_list_of_captions(similarity: Any, photos: dict[str, Tensor]):
     outputs = run_on_lists(
-        similarity, image=[photos["2-ref1"], photos["11-ref1"]], reference=[photos["2-ref1"]],
-        pair=["most similar"], face_models=["auto"],
-    )  # fmt: skip
+        similarity,
+        image=[photos["2-ref1"], photos["11-ref1"]],
+        reference=[photos["2-ref1"]],
+        pair=["most similar"],
+        face_models=["auto"],
+    )
     values, reports, overlays, captions = outputs
     assert len(values) == len(reports) == len(overlays) == 2
     assert captions == ["ID 1.00", f"ID {values[1]:.2f}"]
@@ -176,9 +184,23 @@ def test_sweep(sweep: Any, text: str, scales: list[float]):
 
 @pytest.mark.parametrize(
     "text",
-    ["a", "-0.5", "3.01", "nan", "inf", "1-0:0.1", "0-1:0", "0-1", "0-4:1", "1:2", "0-1:0.5:1",
-     "1_0", "1e-1", "9" * 400],
-)  # fmt: skip
+    [
+        "a",
+        "-0.5",
+        "3.01",
+        "nan",
+        "inf",
+        "1-0:0.1",
+        "0-1:0",
+        "0-1",
+        "0-4:1",
+        "1:2",
+        "0-1:0.5:1",
+        "1_0",
+        "1e-1",
+        "9" * 400,
+    ],
+)
 def test_bad_values_are_quoted(sweep: Any, error: Any, text: str):
     sentence = (
         f"`values` holds '{text[:60]}'; expected numbers from 0 to 3 with a decimal point, such as "
@@ -244,9 +266,12 @@ def test_grid_of_defaults(grid: Any):
 def test_images_are_in_the_order_of_the_inputs(grid: Any):
     shades = [torch.full((1, 64, 64, 3), shade / 10) for shade in range(6)]
     result = make_grid(
-        grid, image_1=[torch.cat(shades[:2]), shades[2]], image_2=[shades[3]],
-        image_4=[torch.cat(shades[4:])], cell=[64],
-    )  # fmt: skip
+        grid,
+        image_1=[torch.cat(shades[:2]), shades[2]],
+        image_2=[shades[3]],
+        image_4=[torch.cat(shades[4:])],
+        cell=[64],
+    )
     assert result.shape == (1, 72, 6 * 68 + 4, 3)
     assert result[0, 36, 36::68, 0].tolist() == pytest.approx([n / 10 for n in range(6)])
 
@@ -273,10 +298,12 @@ def test_lines_of_a_text_and_items_of_a_list_are_the_same(grid: Any):
         ({"captions": ["a", "b", "c"]}, "`captions` has 3 entries for 2 image(s)"),
         ({"image_3": [plain(0, 4, 4, 3)]}, "`image_3` is an empty batch; expected at least one"),
         ({"image_2": [plain(1, 4, 4, 2)]}, "`image_2` has 2 channels; expected 1 (grey)"),
-        ({"image_2": [plain(40, 1, 1, 3)], "columns": [1], "cell": [2048]},
-         "the grid would be 2176x91392 px, expected at most 16384 px a side: make `cell` smaller"),
+        (
+            {"image_2": [plain(40, 1, 1, 3)], "columns": [1], "cell": [2048]},
+            "the grid would be 2176x91392 px, expected at most 16384 px a side: make `cell`",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_grid(grid: Any, error: Any, inputs: dict[str, Any], sentence: str):
     with pytest.raises(error) as caught:
         make_grid(grid, image_1=[plain(2, 8, 8, 3)], **inputs)

@@ -1,4 +1,5 @@
 """The degradation node: batches, channels and the sentences that users see."""
+
 import importlib
 
 import pytest

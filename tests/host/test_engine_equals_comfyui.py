@@ -1,4 +1,5 @@
 """The engine and ComfyUI give the same latent on the same weights, noise and conditions."""
+
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +20,15 @@ SHAPE = torch.Size((1, 4, 16, 24))
 
 @pytest.mark.parametrize(("guidance", "parts"), [(1.0, 1), (4.0, 1), (4.0, 3)])
 def test_same_latent(
-    extension: ModuleType, model: Any, restorer: Any, golden: Any, tmp_path: Path,
-    record_property: Any, guidance: float, parts: int,
-) -> None:  # fmt: skip
+    extension: ModuleType,
+    model: Any,
+    restorer: Any,
+    golden: Any,
+    tmp_path: Path,
+    record_property: Any,
+    guidance: float,
+    parts: int,
+) -> None:
     g: Golden = golden("tiny")
     c = golden_conditions(g, TAG, 16, 24, 0.8, guidance)
     if parts > 1:  # a prompt that is longer than its negative one, which has two parts for three
@@ -31,9 +38,11 @@ def test_same_latent(
     noise = g.input(f"{TAG}.x_T", *SHAPE)
     numbers = iter(range(STEPS))
     engine = sample_released(
-        Denoiser(*attached(tmp_path), c), noise, ReleasedSchedule.of(STEPS),
+        Denoiser(*attached(tmp_path), c),
+        noise,
+        ReleasedSchedule.of(STEPS),
         lambda x: g.input(f"{TAG}.noise.{next(numbers)}", *x.shape),
-    )  # fmt: skip
+    )
 
     patch = extension.nodes.host.patch
     lq = extension.restorerid_core.conditions.LQCondition(c.lq.latent)

@@ -1,4 +1,5 @@
 """RestorerIDFaceEmbed with ComfyUI's CLIP vision (1280 wide, two layers) and memory manager."""
+
 import logging
 from pathlib import Path
 from types import ModuleType, SimpleNamespace

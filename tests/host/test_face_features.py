@@ -1,4 +1,5 @@
 """What goes into CLIP and the projector, against transformers on the same weights."""
+
 from importlib import import_module
 from types import ModuleType
 from typing import Any

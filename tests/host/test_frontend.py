@@ -3,6 +3,7 @@
 Screenshots are of 1920x1080 px, as the frontend fits a template by itself; they go to
 $RESTORERID_SCREENSHOTS when it is set.
 """
+
 import itertools
 import json
 import os
@@ -158,10 +159,13 @@ def check_readable(
 def check_complete(page: Page, graph: dict[str, Any], name: str) -> None:
     """No node, link or widget value is missing, and the frontend would queue the API form."""
     file = ui_form(name)
-    assert page.evaluate(
-        "window.app.graph.nodes.filter(n => n.has_errors"
-        " || !(n.type in LiteGraph.registered_node_types)).map(n => n.type)"
-    ) == []  # fmt: skip
+    assert (
+        page.evaluate(
+            "window.app.graph.nodes.filter(n => n.has_errors"
+            " || !(n.type in LiteGraph.registered_node_types)).map(n => n.type)"
+        )
+        == []
+    )
     assert page.evaluate("document.querySelectorAll('[role=dialog]').length") == 0
     for key in ("type", "widgets_values"):
         assert [n.get(key, []) for n in graph["nodes"]] == [n.get(key, []) for n in file["nodes"]]

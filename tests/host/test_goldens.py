@@ -1,4 +1,5 @@
 """The released network's outputs, through ComfyUI's own patcher, guider and samplers."""
+
 import gc
 from types import ModuleType
 from typing import Any
@@ -50,9 +51,16 @@ CALLS = [
 
 @pytest.mark.parametrize(("tag", "height", "width", "timestep", "scale"), CALLS)
 def test_one_call_equals_the_released_network(
-    extension: ModuleType, golden: Any, networks: Any, record_property: Any,
-    tag: str, height: int, width: int, timestep: int, scale: float,
-) -> None:  # fmt: skip
+    extension: ModuleType,
+    golden: Any,
+    networks: Any,
+    record_property: Any,
+    tag: str,
+    height: int,
+    width: int,
+    timestep: int,
+    scale: float,
+) -> None:
     file, model, restorer = networks(tag)
     g = golden(file)
     cond, uncond = contexts(g, tag)
@@ -64,9 +72,12 @@ def test_one_call_equals_the_released_network(
     patched = patch.patch_model(model, restorer, patch.RestorerIDPatch(lq, face, (scale,)))
     blocks = watch_blocks(model.model.diffusion_model)
     eps = network_call(
-        patched, g.input(f"{tag}.x", 1, 4, height, width), timestep,
-        conditions(cond[:, :77]), conditions(uncond[:, :77]),
-    )  # fmt: skip
+        patched,
+        g.input(f"{tag}.x", 1, 4, height, width),
+        timestep,
+        conditions(cond[:, :77]),
+        conditions(uncond[:, :77]),
+    )
     error = relative_error(eps, g[f"{tag}.eps"])
     record_property("relative_error", error)
     assert error <= CALL
@@ -124,9 +135,17 @@ RUNS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("tag", "height", "width", "steps", "cfg", "scale"), RUNS)
 def test_a_run_equals_the_released_sampler(
-    extension: ModuleType, golden: Any, networks: Any, record_property: Any,
-    tag: str, height: int, width: int, steps: int, cfg: float, scale: float,
-) -> None:  # fmt: skip
+    extension: ModuleType,
+    golden: Any,
+    networks: Any,
+    record_property: Any,
+    tag: str,
+    height: int,
+    width: int,
+    steps: int,
+    cfg: float,
+    scale: float,
+) -> None:
     file, model, restorer = networks(tag)
     g = golden(file)
     cond, uncond = contexts(g, tag)
@@ -139,9 +158,14 @@ def test_a_run_equals_the_released_sampler(
     sampler, sigmas = from_node.args
     sampler.extra_options["noise_sampler"] = golden_noise(g, tag, shape)
     latent = sample_with(
-        patched, g.input(f"{tag}.x_T", *shape), sampler, sigmas,
-        conditions(cond[:, :77]), conditions(uncond[:, :77]), cfg,
-    )  # fmt: skip
+        patched,
+        g.input(f"{tag}.x_T", *shape),
+        sampler,
+        sigmas,
+        conditions(cond[:, :77]),
+        conditions(uncond[:, :77]),
+        cfg,
+    )
     error = relative_error(latent * SD15_SCALE, g[f"{tag}.latent"])
     record_property("relative_error", error)
     assert error <= RUN

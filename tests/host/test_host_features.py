@@ -1,4 +1,5 @@
 """Precision, memory modes, compilation, clones, hooks and masks of the host, on a tiny SD-1.5."""
+
 import inspect
 from dataclasses import replace
 from pathlib import Path
@@ -42,9 +43,10 @@ def test_low_memory_modes(
     management.unload_all_models()
     load = management.LoadedModel.model_load
     monkeypatch.setattr(
-        management.LoadedModel, "model_load",
+        management.LoadedModel,
+        "model_load",
         lambda self, *args, **kwargs: load(self, lowvram_model_memory=budget),
-    )  # fmt: skip
+    )
     out = scene.sample(patched)
     assert model.model.model_lowvram
     assert close(out, expected)
@@ -179,9 +181,7 @@ def test_a_lora_hook_on_one_condition(model: Any, restorer: Any, scene: Scene) -
     assert differs(run(0.5), scene.sample(patched))
 
 
-def test_networks_are_owned_by_the_memory_manager(
-    model: Any, restorer: Any, scene: Scene
-) -> None:
+def test_networks_are_owned_by_the_memory_manager(model: Any, restorer: Any, scene: Scene) -> None:
     import comfy.model_management as management
 
     management.unload_all_models()
@@ -206,10 +206,19 @@ def test_a_mask_keeps_the_latent(
     latent, mask = Golden.input("latent", *scene.noise.shape), torch.ones(1, 1, 16, 16)
     mask[..., :8] = 0
     out = comfy.samplers.sample(
-        patched, scene.noise, conditions(scene.text[:1]), conditions(scene.text[1:]), 2.0,
-        patched.load_device, released, sigmas, latent_image=latent, denoise_mask=mask,
-        disable_pbar=True, seed=0,
-    )  # fmt: skip
+        patched,
+        scene.noise,
+        conditions(scene.text[:1]),
+        conditions(scene.text[1:]),
+        2.0,
+        patched.load_device,
+        released,
+        sigmas,
+        latent_image=latent,
+        denoise_mask=mask,
+        disable_pbar=True,
+        seed=0,
+    )
     assert close(out[..., :8], latent[..., :8])
     assert differs(out[..., 8:], latent[..., 8:])
 
@@ -227,7 +236,15 @@ def test_the_sampler_of_the_schedule_continues_where_split_sigmas_stopped(
 
     first = sample_with(patched, scene.noise, sampler, sigmas[:4], *text)
     rest = comfy.samplers.sample(
-        patched, torch.zeros_like(first), *text, 2.0, patched.load_device, sampler, sigmas[3:],
-        latent_image=first, disable_pbar=True, seed=0,
-    )  # fmt: skip
+        patched,
+        torch.zeros_like(first),
+        *text,
+        2.0,
+        patched.load_device,
+        sampler,
+        sigmas[3:],
+        latent_image=first,
+        disable_pbar=True,
+        seed=0,
+    )
     assert close(rest, whole)

@@ -1,4 +1,5 @@
 """ComfyUI checks what is typed into a widget, but not what comes by a link: the nodes do."""
+
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -12,9 +13,15 @@ DEGRADE = {"image": IMAGE, "preset": "light", "seed": 0}
 PAIR = {"image": IMAGE, "reference": IMAGE, "pair": "same place", "face_models": "auto"}
 GRID = {"image_1": [IMAGE], "labels": [""], "columns": [0], "cell": [64]}
 APPLY = {
-    "model": None, "restorerid": None, "lq": None, "id_scale": 0.5, "structure_strength": 1.0,
-    "fir_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0,
-}  # fmt: skip
+    "model": None,
+    "restorerid": None,
+    "lq": None,
+    "id_scale": 0.5,
+    "structure_strength": 1.0,
+    "fir_strength": 1.0,
+    "start_percent": 0.0,
+    "end_percent": 1.0,
+}
 NAN = float("nan")
 
 
@@ -43,9 +50,13 @@ NAN = float("nan")
     ],
 )
 def test_a_linked_value_has_the_range_of_the_widget(
-    extension: ModuleType, error: type[Exception], module: str, node: str,
-    inputs: dict[str, Any], wrong: dict[str, Any],
-):  # fmt: skip
+    extension: ModuleType,
+    error: type[Exception],
+    module: str,
+    node: str,
+    inputs: dict[str, Any],
+    wrong: dict[str, Any],
+):
     cls = getattr(import_module(f"{extension.__name__}.nodes.{module}"), f"RestorerID{node}")
     (name,) = wrong
     with pytest.raises(error, match=rf"`{name}` is .*; expected"):

@@ -1,4 +1,5 @@
 """RestorerIDLoader in a real ComfyUI: folder, refusals, and networks under its memory manager."""
+
 import asyncio
 import dataclasses
 import logging
@@ -290,7 +291,10 @@ def test_comfyui_finds_nothing_missing_in_the_sd15_file(
     assert type(model.model.model_config).__name__ == "SD15"
     assert clip is not None
     assert vae is not None
-    stock = ("logit_scale', 'clip_l.transformer.text_projection.weight']",
-             "position_ids']:", "dict_keys([])")  # fmt: skip
+    stock = (
+        "logit_scale', 'clip_l.transformer.text_projection.weight']",
+        "position_ids']:",
+        "dict_keys([])",
+    )
     complaints = [m for m in caplog.messages if re.search(r"missing|unexpected|left over", m)]
     assert [message for message in complaints if not message.endswith(stock)] == []

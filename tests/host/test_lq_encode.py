@@ -1,4 +1,5 @@
 """RestorerID LQ Spatial Encoder: what it gives and what it refuses."""
+
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,9 +59,14 @@ def test_lq_encode_takes_grey_and_rgba(
     ],
 )
 def test_lq_encode_refuses(
-    extension: ModuleType, patching: ModuleType, restorer: Any, error: Any, vae: Any,
-    image: torch.Tensor, sentence: str,
-) -> None:  # fmt: skip
+    extension: ModuleType,
+    patching: ModuleType,
+    restorer: Any,
+    error: Any,
+    vae: Any,
+    image: torch.Tensor,
+    sentence: str,
+) -> None:
     with pytest.raises(error, match=sentence):
         extension.nodes.portrait.lq_encode.RestorerIDLQEncode.execute(restorer, vae, image, 64)
 
@@ -76,9 +82,13 @@ def test_linked_values_have_the_ranges_of_the_widgets(
 
 
 def test_only_one_large_face_is_restored_unless_told(
-    extension: ModuleType, patching: ModuleType, restorer: Any, error: Any, faces_dir: Path,
+    extension: ModuleType,
+    patching: ModuleType,
+    restorer: Any,
+    error: Any,
+    faces_dir: Path,
     model_folder: Any,
-) -> None:  # fmt: skip
+) -> None:
     model_folder(faces_dir)
     node = extension.nodes.portrait.lq_encode.RestorerIDLQEncode
     face, bystander = (load_image(faces_dir / f"samples/{n}-lq1.png") for n in (2, 1))

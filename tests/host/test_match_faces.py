@@ -1,4 +1,5 @@
 """Match Faces, called as ComfyUI calls it: who gets which identity, and what stops nobody."""
+
 from typing import Any
 
 import pytest
@@ -16,9 +17,7 @@ def crops(nodes: PhotoNodes, photos: Photos) -> Any:
 
 
 @pytest.mark.slow
-def test_identities_come_to_their_rows(
-    nodes: PhotoNodes, photos: Photos, crops: Any, embed: Any
-):
+def test_identities_come_to_their_rows(nodes: PhotoNodes, photos: Photos, crops: Any, embed: Any):
     """Each row's tokens are those of FaceID Embedder for the same reference."""
     people = nodes.people(photos, "6", "11", "4", "2", "8")
     faces, images, matched, report = nodes.run_match(crops, people)
@@ -59,8 +58,10 @@ def test_faces_per_run_splits_batches(nodes: PhotoNodes, photos: Photos, crops: 
     faces, images, matched, _ = nodes.run_match(crops[::2], people, faces_per_run=2)
     assert [len(image) for image in images] == [2, 2, 1]
     assert [(part.photo, numbers(part.faces)) for part in matched] == [
-        (0, [1, 2]), (2, [1, 2]), (2, [3]),
-    ]  # fmt: skip
+        (0, [1, 2]),
+        (2, [1, 2]),
+        (2, [3]),
+    ]
     assert [None if face is None else len(face.tokens) for face in faces] == [None, 2, 1]
 
 
@@ -69,8 +70,11 @@ def test_choices_by_hand(nodes: PhotoNodes, photos: Photos, crops: Any):
     choices = "1 = 2\n2 = leave\n3/2 = blind\n1/9 = 4\n3 = leave"
     faces, _, matched, report = nodes.run_match(crops, people, choices=choices)
     assert [(part.photo, numbers(part.faces)) for part in matched] == [
-        (0, [1]), (1, []), (2, [1]), (2, [2]),
-    ]  # fmt: skip
+        (0, [1]),
+        (1, []),
+        (2, [1]),
+        (2, [2]),
+    ]
     assert [face is None for face in faces] == [False, False, True]
     assert torch.equal(faces[0].tokens, faces[1].tokens)
     assert report.count("(by hand)") == 5
@@ -179,9 +183,14 @@ def test_the_faces_of_a_photo_that_is_left_alone_are_reported(
     ],
 )
 def test_bad_input_is_named(
-    nodes: PhotoNodes, photos: Photos, crops: Any, error: type[Exception], known: tuple[str, ...],
-    changes: dict[str, Any], sentence: str,
-):  # fmt: skip
+    nodes: PhotoNodes,
+    photos: Photos,
+    crops: Any,
+    error: type[Exception],
+    known: tuple[str, ...],
+    changes: dict[str, Any],
+    sentence: str,
+):
     with pytest.raises(error) as refusal:
         nodes.run_match(crops, nodes.people(photos, *known), **changes)
     assert str(refusal.value).startswith(sentence)

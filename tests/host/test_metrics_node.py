@@ -1,4 +1,5 @@
 """The metrics node: batches, sizes, and what is not there."""
+
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +43,7 @@ def models(
 @pytest.fixture
 def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither weights nor a connection."""
+
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("no network")
 

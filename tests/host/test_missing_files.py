@@ -1,4 +1,5 @@
 """What is missing is told by ComfyUI before the queue starts, with `fetch` as the remedy."""
+
 import asyncio
 from importlib import import_module
 from pathlib import Path
@@ -11,9 +12,11 @@ NODES = {
     "portrait.auto_scale": ("RestorerIDAutoScale", "musiq_koniq_ckpt", {"image": ["1", 0]}),
     "photograph.face_crop": ("RestorerIDFaceCrop", "face model pack", {"photo": ["1", 0]}),
     "compare.face_similarity": (
-        "RestorerIDFaceSimilarity", "face model pack", {"image": ["1", 0], "reference": ["1", 0]},
+        "RestorerIDFaceSimilarity",
+        "face model pack",
+        {"image": ["1", 0], "reference": ["1", 0]},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -34,12 +37,15 @@ def validate(extension: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(host, "NODE_CLASS_MAPPINGS", {**host.NODE_CLASS_MAPPINGS, name: node})
         inputs = {
             key: spec[1].get("default", spec[1].get("options", [None])[0])
-            for group in node.INPUT_TYPES().values() for key, spec in group.items()
+            for group in node.INPUT_TYPES().values()
+            for key, spec in group.items()
             if isinstance(spec, tuple) and len(spec) > 1
-        }  # fmt: skip
+        }
         image = {"width": 64, "height": 64, "batch_size": 1, "color": 0}
-        prompt = {"1": {"class_type": "EmptyImage", "inputs": image},
-                  "2": {"class_type": name, "inputs": inputs | links}}  # fmt: skip
+        prompt = {
+            "1": {"class_type": "EmptyImage", "inputs": image},
+            "2": {"class_type": name, "inputs": inputs | links},
+        }
         _, errors, _ = asyncio.run(execution.validate_inputs("p", prompt, "2", {}))
         return " ".join(error["details"] for error in errors)
 

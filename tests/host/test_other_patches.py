@@ -1,4 +1,5 @@
 """The patched MODEL together with what other nodes do to it, in either order, on a tiny SD-1.5."""
+
 import importlib
 from collections.abc import Callable
 from types import ModuleType
@@ -85,14 +86,19 @@ def test_controlnet(model: Any, restorer: Any, scene: Scene) -> None:
     settings = {k: v for k, v in SD15.items() if k != "out_channels"}
     settings.pop("transformer_depth_output")
     net = comfy.cldm.cldm.ControlNet(
-        **settings, model_channels=32, num_heads=8, hint_channels=3, dtype=torch.float32,
+        **settings,
+        model_channels=32,
+        num_heads=8,
+        hint_channels=3,
+        dtype=torch.float32,
         operations=comfy.ops.manual_cast,
-    )  # fmt: skip
+    )
     net.load_state_dict(seeded_state_dict({k: v.shape for k, v in net.state_dict().items()}))
     control = comfy.controlnet.ControlNet(net, load_device=model.load_device)
     hint = Golden.input("hint", 1, 3, 128, 128).abs().clamp(0, 1)
-    with_control = conditions(scene.text[:1], control=control.set_cond_hint(hint, 0.5),
-                              control_apply_to_uncond=True)  # fmt: skip
+    with_control = conditions(
+        scene.text[:1], control=control.set_cond_hint(hint, 0.5), control_apply_to_uncond=True
+    )
     patched = scene.patch(model, restorer)
     out = scene.sample(patched, positive=with_control)
     assert differs(out, scene.sample(patched))
@@ -118,17 +124,27 @@ def stock_node(module: str, name: str, **inputs: Any) -> Callable[[Any], Any]:
         stock_node("nodes_pag", "PerturbedAttentionGuidance", scale=3.0),
         stock_node("nodes_sag", "SelfAttentionGuidance", scale=0.5, blur_sigma=2.0),
         stock_node("nodes_model_advanced", "RescaleCFG", multiplier=0.7),
-        stock_node("nodes_model_advanced", "ModelSamplingDiscrete", sampling="v_prediction",
-                   zsnr=False),
-        stock_node("nodes_hypertile", "HyperTile", tile_size=64, swap_size=1, max_depth=0,
-                   scale_depth=False),
+        stock_node(
+            "nodes_model_advanced", "ModelSamplingDiscrete", sampling="v_prediction", zsnr=False
+        ),
+        stock_node(
+            "nodes_hypertile",
+            "HyperTile",
+            tile_size=64,
+            swap_size=1,
+            max_depth=0,
+            scale_depth=False,
+        ),
     ],
     ids=["PAG", "SAG", "RescaleCFG", "ModelSamplingDiscrete", "HyperTile"],
-)  # fmt: skip
+)
 def test_stock_model_nodes(
-    extension: ModuleType, model: Any, restorer: Any, patching: ModuleType,
+    extension: ModuleType,
+    model: Any,
+    restorer: Any,
+    patching: ModuleType,
     other: Callable[[Any], Any],
-) -> None:  # fmt: skip
+) -> None:
     large = Scene(extension, height=32, width=32, name="large")
     torch.manual_seed(0)
     out = large.sample(other(large.patch(model, restorer)))
@@ -175,9 +191,10 @@ def test_new_settings_do_not_merge_the_lora_again(
     merged: list[str] = []
     patch_weight = type(model).patch_weight_to_device
     monkeypatch.setattr(
-        type(model), "patch_weight_to_device",
+        type(model),
+        "patch_weight_to_device",
         lambda self, key, *a, **k: (merged.append(key), patch_weight(self, key, *a, **k))[1],
-    )  # fmt: skip
+    )
     scene.sample(second)
     assert not merged
     scene.sample(other)

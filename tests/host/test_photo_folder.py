@@ -1,4 +1,5 @@
 """RestorerIDPhotoFolder: one photo of a folder in each queued run."""
+
 import os
 from importlib import import_module
 from pathlib import Path
@@ -115,9 +116,12 @@ def test_a_folder_without_photos_is_named(
 
 
 def test_a_link_out_of_the_allowed_folders_is_not_shown(
-    photo_folder: Any, album: Path, input_folder: Path, error: type[Exception],
+    photo_folder: Any,
+    album: Path,
+    input_folder: Path,
+    error: type[Exception],
     monkeypatch: pytest.MonkeyPatch,
-):  # fmt: skip
+):
     (input_folder / "link.png").symlink_to(album / "photo1.png")
     photo_folder.execute(str(input_folder), 0)
     monkeypatch.delenv("RESTORERID_FOLDERS")

@@ -1,4 +1,5 @@
 """Face Crop and Face Paste, called as ComfyUI calls them."""
+
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -40,8 +41,10 @@ def test_every_photo_of_a_list_is_cropped(photos: Photos, cropped: Any):
     assert [crop.photo for crop in crops] == [0, 1, 2]
     assert [numbers(crop.faces) for crop in crops] == [[1, 2], [], [1, 2, 3]]
     assert [preview.shape for preview in previews] == [
-        (1, 512, 1024, 3), (1, 200, 300, 3), (1, 256, 768, 3),
-    ]  # fmt: skip
+        (1, 512, 1024, 3),
+        (1, 200, 300, 3),
+        (1, 256, 768, 3),
+    ]
     assert torch.equal(previews[1], photos.none)
     assert not torch.equal(previews[0], photos.two)
     lines = report.splitlines()
@@ -52,10 +55,15 @@ def test_every_photo_of_a_list_is_cropped(photos: Photos, cropped: Any):
     assert len(lines) == 8
 
 
-@pytest.mark.parametrize("module", [
-        "photograph.face_crop", "compare.face_similarity", "portrait.face_embed",
+@pytest.mark.parametrize(
+    "module",
+    [
+        "photograph.face_crop",
+        "compare.face_similarity",
+        "portrait.face_embed",
         "photograph.match_faces",
-    ])
+    ],
+)
 def test_cancel_is_heard_inside_of_a_photo(
     extension: ModuleType, nodes: PhotoNodes, photos: Photos, module: str
 ):
@@ -106,15 +114,24 @@ def test_the_bar_moves_within_a_photo(extension: ModuleType):
 @pytest.mark.parametrize(
     ("node", "wrong"),
     [
-        ("crop", {"order": "foo"}), ("crop", {"faces": 3}), ("crop", {"max_faces": -1}),
-        ("crop", {"min_size": "small"}), ("crop", {"size": 10**9}), ("crop", {"size": 255.5}),
-        ("match", {"threshold": float("nan")}), ("match", {"unmatched": "foo"}),
-        ("match", {"faces_per_run": 0}), ("match", {"choices": 3}),
+        ("crop", {"order": "foo"}),
+        ("crop", {"faces": 3}),
+        ("crop", {"max_faces": -1}),
+        ("crop", {"min_size": "small"}),
+        ("crop", {"size": 10**9}),
+        ("crop", {"size": 255.5}),
+        ("match", {"threshold": float("nan")}),
+        ("match", {"unmatched": "foo"}),
+        ("match", {"faces_per_run": 0}),
+        ("match", {"choices": 3}),
         ("match", {"choices": " " * 10**6}),
-        ("paste", {"feather": float("nan")}), ("paste", {"feather": 0}),
-        ("paste", {"feather": "soft"}), ("paste", {"color": "foo"}), ("paste", {"grain": 2}),
+        ("paste", {"feather": float("nan")}),
+        ("paste", {"feather": 0}),
+        ("paste", {"feather": "soft"}),
+        ("paste", {"color": "foo"}),
+        ("paste", {"grain": 2}),
     ],
-)  # fmt: skip
+)
 def test_linked_values_have_the_ranges_of_the_widgets(
     nodes: PhotoNodes, photos: Photos, cropped: Any, error: Any, node: str, wrong: dict[str, Any]
 ):
@@ -204,8 +221,7 @@ def test_matched_crops_are_pasted_in_any_number_of_batches(nodes: PhotoNodes, ph
     images, crops, _, _ = nodes.run_crop(given, faces="1, 3")
     expected, _, _ = nodes.run_paste(given, crops, [1 - image for image in images])
     people = nodes.people(photos, "6", "2")
-    _, batches, matched, _ = nodes.run_match([c for c in crops if c.faces], people,
-                                             faces_per_run=1)  # fmt: skip
+    _, batches, matched, _ = nodes.run_match([c for c in crops if c.faces], people, faces_per_run=1)
     out, masks, report = nodes.run_paste(given, matched, [1 - batch for batch in batches])
     for pasted, whole in zip(out, expected, strict=True):
         assert (pasted - whole).abs().max() < 1e-6
@@ -221,22 +237,34 @@ def test_matched_crops_are_pasted_in_any_number_of_batches(nodes: PhotoNodes, ph
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda p, c, r: (p, c, r[:1]), "`restored` is a list of 1 and `crops` a list of 2; "
-         "expected as many: connect the crops output of the node that gave the images"),
+        (
+            lambda p, c, r: (p, c, r[:1]),
+            "`restored` is a list of 1 and `crops` a list of 2; "
+            "expected as many: connect the crops output of the node that gave the images",
+        ),
         (lambda p, c, r: (p, c, None), "`restored` is a list of 0 and `crops` a list of 2"),
-        (lambda p, c, r: (p[:1], c, r), "`photo` is a list of 1 but the crops were taken from "
-         "more photos; connect what went into Face Crop."),
+        (
+            lambda p, c, r: (p[:1], c, r),
+            "`photo` is a list of 1 but the crops were taken from "
+            "more photos; connect what went into Face Crop.",
+        ),
         (lambda p, c, r: (p, c, r[::-1]), "`restored` has 3 images for 2 crops; expected one for"),
-        (lambda p, c, r: (p[::-1], c, r), "`photo` is 1 of 768x256 px but the crops were taken "
-         "from one of 1024x512 px"),
+        (
+            lambda p, c, r: (p[::-1], c, r),
+            "`photo` is 1 of 768x256 px but the crops were taken from one of 1024x512 px",
+        ),
         (lambda p, c, r: (p, c, [r[0], r[1] * torch.nan]), "`restored` has NaN or infinite"),
         (lambda p, c, r: (p, c, [r[0], r[1][:, :-8]]), "`restored` is 512x504 px; expected square"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(
-    nodes: PhotoNodes, photos: Photos, cropped: Any, error: type[Exception], change: Any,
+    nodes: PhotoNodes,
+    photos: Photos,
+    cropped: Any,
+    error: type[Exception],
+    change: Any,
     sentence: str,
-):  # fmt: skip
+):
     images, crops, _, _ = cropped
     given: list[Tensor] = [photos.two, photos.none, photos.three]
     with pytest.raises(error) as refusal:

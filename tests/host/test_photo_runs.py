@@ -1,4 +1,5 @@
 """The photo nodes in ComfyUI's own executor: lists, what is run, and what is not."""
+
 from typing import Any
 
 import pytest
@@ -29,8 +30,9 @@ class Restorer:
             @classmethod
             def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
                 return {
-                    "required": {"image": ("IMAGE",)}, "optional": {"face": ("RESTORERID_FACE",)},
-                }  # fmt: skip
+                    "required": {"image": ("IMAGE",)},
+                    "optional": {"face": ("RESTORERID_FACE",)},
+                }
 
             def run(self, image: Tensor, face: Any = None) -> tuple[Tensor]:
                 given.append((image, face))
@@ -40,12 +42,18 @@ class Restorer:
 
 
 def workflow(
-    prompts: Prompts, nodes: PhotoNodes, photos: list[Tensor], restorer: Restorer,
-    people: Any = None, crop: dict[str, Any] | None = None, match: dict[str, Any] | None = None,
-) -> str:  # fmt: skip
+    prompts: Prompts,
+    nodes: PhotoNodes,
+    photos: list[Tensor],
+    restorer: Restorer,
+    people: Any = None,
+    crop: dict[str, Any] | None = None,
+    match: dict[str, Any] | None = None,
+) -> str:
     """Crop, match where people are given, restore, paste; the id of the last node."""
-    source = prompts.source(photos, [people], [nodes.match_inputs["restorerid"]],
-                            [nodes.match_inputs["clip_vision"]])  # fmt: skip
+    source = prompts.source(
+        photos, [people], [nodes.match_inputs["restorerid"]], [nodes.match_inputs["clip_vision"]]
+    )
     inputs = {**nodes.crop_inputs, **(crop or {})}
     first = prompts.add(nodes.crop, photo=[source, 0], **inputs)
     image, crops, face = [first, 0], [first, 1], {}
@@ -55,8 +63,9 @@ def workflow(
         second = prompts.add(nodes.match, crops=crops, **inputs)
         image, crops, face = [second, 1], [second, 2], {"face": [second, 0]}
     restored = prompts.add(restorer.node, image=image, **face)
-    return prompts.add(nodes.paste, photo=[source, 0], crops=crops, restored=[restored, 0],
-                       **nodes.paste_inputs)  # fmt: skip
+    return prompts.add(
+        nodes.paste, photo=[source, 0], crops=crops, restored=[restored, 0], **nodes.paste_inputs
+    )
 
 
 def changed(out: Tensor, photo: Tensor, mask: Tensor) -> bool:
@@ -67,9 +76,7 @@ def changed(out: Tensor, photo: Tensor, mask: Tensor) -> bool:
 
 
 @pytest.mark.slow
-def test_photos_of_different_sizes_go_through(
-    prompts: Prompts, nodes: PhotoNodes, photos: Photos
-):
+def test_photos_of_different_sizes_go_through(prompts: Prompts, nodes: PhotoNodes, photos: Photos):
     """The one without a face, in the middle, comes back as it was."""
     given, restorer = [photos.two, photos.none, photos.three], Restorer()
     out, masks, (report,) = prompts.run(workflow(prompts, nodes, given, restorer))
@@ -78,9 +85,7 @@ def test_photos_of_different_sizes_go_through(
     assert report.splitlines()[1].startswith("photo 2 of 3: left as it was")
 
 
-def test_without_any_face_nothing_is_restored(
-    prompts: Prompts, nodes: PhotoNodes, photos: Photos
-):
+def test_without_any_face_nothing_is_restored(prompts: Prompts, nodes: PhotoNodes, photos: Photos):
     restorer = Restorer()
     out, masks, _ = prompts.run(workflow(prompts, nodes, [photos.none] * 2, restorer))
     assert all(torch.equal(image, photos.none) for image in out)
@@ -150,14 +155,13 @@ def test_a_batch_is_one_photo_of_the_list(prompts: Prompts, nodes: PhotoNodes, p
 
 
 @pytest.mark.slow
-def test_pasting_without_a_change_is_the_photo(
-    prompts: Prompts, nodes: PhotoNodes, photos: Photos
-):
+def test_pasting_without_a_change_is_the_photo(prompts: Prompts, nodes: PhotoNodes, photos: Photos):
     given = [photos.two, photos.none]
     source = prompts.source(given)
     crop = prompts.add(nodes.crop, photo=[source, 0], **nodes.crop_inputs)
-    paste = prompts.add(nodes.paste, photo=[source, 0], crops=[crop, 1], restored=[crop, 0],
-                        **nodes.paste_inputs)  # fmt: skip
+    paste = prompts.add(
+        nodes.paste, photo=[source, 0], crops=[crop, 1], restored=[crop, 0], **nodes.paste_inputs
+    )
     out, _, _ = prompts.run(paste)
     assert all(torch.equal(a, b) for a, b in zip(out, given, strict=True))
     again, _, _ = prompts.run(paste)

@@ -1,4 +1,5 @@
 """The engine and ComfyUI encode a prompt of any length alike, on the same small text encoder."""
+
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,23 @@ def weights() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("prompt", "parts"),
-    [("", 1), ("best quality, high quality", 1), ("face " * 75, 1), ("face " * 76, 2), (LONG, 4),
-     ("\u5199\u771f &amp; O\u2019Neil\u2019s e\u0301mile \ufb01ne", 1)],
-)  # fmt: skip
+    [
+        ("", 1),
+        ("best quality, high quality", 1),
+        ("face " * 75, 1),
+        ("face " * 76, 2),
+        (LONG, 4),
+        ("\u5199\u771f &amp; O\u2019Neil\u2019s e\u0301mile \ufb01ne", 1),
+    ],
+)
 def test_a_prompt_of_any_length(
-    comfy_root: Path, tmp_path: Path, weights: dict[str, torch.Tensor], record_property: Any,
-    prompt: str, parts: int,
-):  # fmt: skip
+    comfy_root: Path,
+    tmp_path: Path,
+    weights: dict[str, torch.Tensor],
+    record_property: Any,
+    prompt: str,
+    parts: int,
+):
     from comfy import sd1_clip
 
     assert -(-len(tokenizer().encode(prompt)) // 75) == (parts if prompt else 0)
@@ -38,9 +49,7 @@ def test_a_prompt_of_any_length(
     (engine,) = encode_prompts(path, [prompt], torch.float32, torch.device("cpu"))
 
     config = {**text_config(weights), "eos_token_id": END}
-    encoder = sd1_clip.SDClipModel(
-        device="cpu", dtype=torch.float32, textmodel_json_config=config
-    )
+    encoder = sd1_clip.SDClipModel(device="cpu", dtype=torch.float32, textmodel_json_config=config)
     missing, _ = encoder.load_sd({f"text_model.{key}": t for key, t in weights.items()})
     assert not [key for key in missing if "text_projection" not in key]
     tokens = sd1_clip.SDTokenizer().tokenize_with_weights(prompt)

@@ -1,4 +1,5 @@
 """RestorerIDReferenceFolder: people from a folder, and which folder that is."""
+
 import logging
 import os
 from pathlib import Path
@@ -20,14 +21,20 @@ def test_pictures_and_subfolders_are_people(reference_folder: Any, input_folder:
     (family / "notes.txt").touch()
     found, report = reference_folder.execute("family").result
     assert [shown(person) for person in found] == [
-        ("Anna", [1]), ("person 2", [3]), ("person 10", [4]), ("Bob", [5, 6]),
-    ]  # fmt: skip
+        ("Anna", [1]),
+        ("person 2", [3]),
+        ("person 10", [4]),
+        ("Bob", [5, 6]),
+    ]
     assert found[1].photos[0].shape == (50, 70, 3)
     *lines, others = report.splitlines()
     assert lines == [
-        f"4 people in '{family}'", "Anna: 1 photo(s)", "person 2: 1 photo(s)",
-        "person 10: 1 photo(s)", "Bob: 2 photo(s)",
-    ]  # fmt: skip
+        f"4 people in '{family}'",
+        "Anna: 1 photo(s)",
+        "person 2: 1 photo(s)",
+        "person 10: 1 photo(s)",
+        "Bob: 2 photo(s)",
+    ]
     assert "notes.txt" in others
 
 
@@ -178,20 +185,34 @@ def refusal_of(reference_folder: Any, error: type[Exception], folder: str) -> st
 
 
 def test_a_refusal_does_not_tell_what_is_on_the_disk(
-    reference_folder: Any, input_folder: Path, error: type[Exception], tmp_path: Path,
+    reference_folder: Any,
+    input_folder: Path,
+    error: type[Exception],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-):  # fmt: skip
+):
     """Folders with pictures, without, files, nothing at all, or too long a name: one sentence."""
     save(tmp_path / "elsewhere" / "Anna.png", 0.1)
     monkeypatch.setenv("RESTORERID_FOLDERS", str(tmp_path / "else"))
     monkeypatch.setenv("HOME", str(tmp_path))
     (input_folder / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     named = [
-        str(tmp_path / "elsewhere"), str(tmp_path / "elsewhere" / "Anna.png"), str(tmp_path / "no"),
-        str(tmp_path), os.sep, "../elsewhere", "family/../../elsewhere", "linked",
-        "~", "~/elsewhere", "~root", r"\\server\share", "//server/share", "a\0b",
+        str(tmp_path / "elsewhere"),
+        str(tmp_path / "elsewhere" / "Anna.png"),
+        str(tmp_path / "no"),
+        str(tmp_path),
+        os.sep,
+        "../elsewhere",
+        "family/../../elsewhere",
+        "linked",
+        "~",
+        "~/elsewhere",
+        "~root",
+        r"\\server\share",
+        "//server/share",
+        "a\0b",
         str(tmp_path / ("x" * 300)),
-    ]  # fmt: skip
+    ]
     texts = {refusal_of(reference_folder, error, folder) for folder in named}
     assert len(texts) == 1
     assert "NAMED is not allowed" in texts.pop()

@@ -1,4 +1,5 @@
 """RestorerIDReference: people named one by one or by lists."""
+
 from typing import Any
 
 import pytest
@@ -26,8 +27,11 @@ def test_one_name_for_everything(reference: Any):
     (anna,) = people(reference, images, [" Anna "], face=["leftmost"], face_index=[3])
     assert shown(anna) == ("Anna", [1, 2, 2, 3])
     assert [tuple(p.shape) for p in anna.photos] == [
-        (40, 40, 3), (50, 70, 3), (50, 70, 3), (40, 40, 3),
-    ]  # fmt: skip
+        (40, 40, 3),
+        (50, 70, 3),
+        (50, 70, 3),
+        (40, 40, 3),
+    ]
     assert (anna.rule, anna.index) == ("leftmost", 3)
 
 
@@ -39,9 +43,12 @@ def test_a_name_for_each_image(reference: Any):
 
 def test_a_rule_for_each_image(reference: Any):
     anna, bob = people(
-        reference, [photo(0.1), photo(0.2)], ["Anna", "Bob"],
-        face=["largest", "by index"], face_index=[0, 2],
-    )  # fmt: skip
+        reference,
+        [photo(0.1), photo(0.2)],
+        ["Anna", "Bob"],
+        face=["largest", "by index"],
+        face_index=[0, 2],
+    )
     assert (anna.rule, bob.rule, bob.index) == ("largest", "by index", 2)
 
 
@@ -83,14 +90,19 @@ def test_one_empty_name_is_one_person(reference: Any):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"name": ["A", "B"]}, "`name` is a list of 2 and `image` a list of 3; expected one name "
-         "for all images or one for each: make the lists equally long."),
+        (
+            {"name": ["A", "B"]},
+            "`name` is a list of 2 and `image` a list of 3; expected one name "
+            "for all images or one for each: make the lists equally long.",
+        ),
         ({"face_index": [0] * 4}, "`face_index` is a list of 4 and `image` a list of 3"),
-        ({"image": [photo(0.1), photo(0.1, 40, 31)]}, "`image 2 of 2` is 31x40 px; expected at "
-         "least 32 px"),
+        (
+            {"image": [photo(0.1), photo(0.1, 40, 31)]},
+            "`image 2 of 2` is 31x40 px; expected at least 32 px",
+        ),
         ({"image": [photo(0.1)[:0]]}, "`image` is an empty batch"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_named(
     reference: Any, error: type[Exception], changes: dict[str, Any], sentence: str
 ):
@@ -111,5 +123,7 @@ def test_lists_of_a_real_run(reference: Any, prompts: Prompts):
     )
     ((found,),) = prompts.run(second)
     assert [shown(person) for person in found] == [
-        ("Zoe", [1, 2, 2, 3]), ("Anna", [1, 3]), ("person 1", [2, 2]),
-    ]  # fmt: skip
+        ("Zoe", [1, 2, 2, 3]),
+        ("Anna", [1, 3]),
+        ("person 1", [2, 2]),
+    ]

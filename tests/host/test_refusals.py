@@ -1,4 +1,5 @@
 """What cannot work is refused with a sentence that says what to do, before or during sampling."""
+
 from types import ModuleType
 from typing import Any
 
@@ -75,8 +76,11 @@ def test_attention_replaced_after(
 ) -> None:
     patched = scene.patch(model, restorer)
     patched.set_model_attn2_replace(lambda q, k, v, options: q, *slot)
-    with pytest.raises(error, match=r"replaced RestorerID's attention patch at \('input', 4.*"
-                                    r"connect that node before RestorerID Apply"):  # fmt: skip
+    with pytest.raises(
+        error,
+        match=r"replaced RestorerID's attention patch at \('input', 4.*"
+        r"connect that node before RestorerID Apply",
+    ):
         scene.sample(patched)
 
 
@@ -84,8 +88,11 @@ def test_latent_of_another_size(
     extension: ModuleType, model: Any, restorer: Any, scene: Scene, error: Any
 ) -> None:
     wide = Scene(extension, width=24, name="wide")
-    with pytest.raises(error, match="The latent is 192x128 px but the LQ image was encoded at "
-                                    "128x128 px; connect the LATENT output"):  # fmt: skip
+    with pytest.raises(
+        error,
+        match="The latent is 192x128 px but the LQ image was encoded at "
+        "128x128 px; connect the LATENT output",
+    ):
         scene.sample(scene.patch(model, restorer), wide.noise)
 
 
@@ -113,8 +120,11 @@ def test_features_resized_inside_the_unet(
     patched.set_model_input_block_patch(
         lambda h, options: h[..., ::2, ::2] if options["block"] == ("input", 3) else h
     )
-    with pytest.raises(error, match=r"block input_blocks.4.0 are \(4, 4\) but the LQ map is "
-                                    r"\(8, 8\): another node changes the size"):  # fmt: skip
+    with pytest.raises(
+        error,
+        match=r"block input_blocks.4.0 are \(4, 4\) but the LQ map is "
+        r"\(8, 8\): another node changes the size",
+    ):
         scene.sample(patched)
 
 
@@ -141,9 +151,7 @@ def test_a_call_outside_of_the_guiders(
         scene.sample(patched)
 
 
-def test_a_call_without_the_wrappers(
-    model: Any, restorer: Any, scene: Scene, error: Any
-) -> None:
+def test_a_call_without_the_wrappers(model: Any, restorer: Any, scene: Scene, error: Any) -> None:
     """A node that runs the network itself, with the MODEL's options but not its wrappers."""
     import comfy.model_management
 
@@ -151,9 +159,11 @@ def test_a_call_without_the_wrappers(
     comfy.model_management.load_models_gpu([patched])
     with pytest.raises(error, match="was called without its conditions"):
         patched.model.apply_model(
-            scene.noise, torch.ones(1), c_crossattn=scene.text[:1],
+            scene.noise,
+            torch.ones(1),
+            c_crossattn=scene.text[:1],
             transformer_options=patched.model_options["transformer_options"],
-        )  # fmt: skip
+        )
 
 
 def test_values_that_are_not_finite_are_told_at_the_first_step(
@@ -235,8 +245,9 @@ def test_a_second_model_that_is_not_patched(
     guider.model_patcher.remove_additional_models("restorerid")
     sampler = comfy.samplers.sampler_object("euler")
     with pytest.raises(error, match="a second MODEL that did not go through RestorerID Apply"):
-        guider.sample(scene.noise, scene.noise, sampler, torch.tensor([1.0, 0.0]),
-                      disable_pbar=True, seed=0)  # fmt: skip
+        guider.sample(
+            scene.noise, scene.noise, sampler, torch.tensor([1.0, 0.0]), disable_pbar=True, seed=0
+        )
 
 
 def test_rows_that_are_not_whole_sets_of_images(

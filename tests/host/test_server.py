@@ -1,4 +1,5 @@
 """What a real ComfyUI server tells of the nodes, their help pages and the shipped workflows."""
+
 from typing import Any
 from urllib.error import HTTPError
 
@@ -9,12 +10,25 @@ from shipped_workflows import NAMES, api_form, to_api, ui_form, untitled
 pytestmark = pytest.mark.slow
 
 NODES = {
-    "RestorerIDLoader", "RestorerIDLQEncode", "RestorerIDFaceEmbed", "RestorerIDAutoScale",
-    "RestorerIDApply", "RestorerIDSchedule", "RestorerIDColorFix", "RestorerIDFaceCrop",
-    "RestorerIDMatchFaces", "RestorerIDFacePaste", "RestorerIDFaceSimilarity",
-    "RestorerIDReference", "RestorerIDReferenceFolder", "RestorerIDPhotoFolder",
-    "RestorerIDScaleSweep", "RestorerIDGrid", "RestorerIDMetrics", "RestorerIDDegrade",
-}  # fmt: skip
+    "RestorerIDLoader",
+    "RestorerIDLQEncode",
+    "RestorerIDFaceEmbed",
+    "RestorerIDAutoScale",
+    "RestorerIDApply",
+    "RestorerIDSchedule",
+    "RestorerIDColorFix",
+    "RestorerIDFaceCrop",
+    "RestorerIDMatchFaces",
+    "RestorerIDFacePaste",
+    "RestorerIDFaceSimilarity",
+    "RestorerIDReference",
+    "RestorerIDReferenceFolder",
+    "RestorerIDPhotoFolder",
+    "RestorerIDScaleSweep",
+    "RestorerIDGrid",
+    "RestorerIDMetrics",
+    "RestorerIDDegrade",
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 """What training writes loads in ComfyUI and samples as the seeded weights do."""
+
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,8 +29,15 @@ def test_comfyui_samples_with_it(
         inputs = patch.RestorerIDPatch(lq, face_of(extension, cond, uncond), (0.8,))
         patched = patch.patch_model(model, adapter, inputs)
         sampler, sigmas = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(3).args
-        latents.append(sample_with(
-            patched, Golden.input("noise", 1, 4, 16, 24), sampler, sigmas, conditions(c.text),
-            conditions(c.negative), 1.0,
-        ))  # fmt: skip
+        latents.append(
+            sample_with(
+                patched,
+                Golden.input("noise", 1, 4, 16, 24),
+                sampler,
+                sigmas,
+                conditions(c.text),
+                conditions(c.negative),
+                1.0,
+            )
+        )
     assert torch.equal(*latents)

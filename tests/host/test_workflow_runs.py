@@ -2,6 +2,7 @@
 
 Every network and every file is of full size, with seeded weights: a restored face is noise.
 """
+
 import io
 import json
 import shutil
@@ -62,8 +63,11 @@ def test_portrait(server: Server, name: str):
         return
     (report,) = outputs[only(prompt, "PreviewAny")]["text"]
     assert report.startswith("image 1: MUSIQ ")
-    previews = [outputs[key]["images"][0] for key, node in prompt.items()
-                if node["class_type"] == "PreviewImage"]  # fmt: skip
+    previews = [
+        outputs[key]["images"][0]
+        for key, node in prompt.items()
+        if node["class_type"] == "PreviewImage"
+    ]
     assert {picture(server, image).shape for image in previews} == {(224, 224, 3), (256, 256, 3)}
 
 
@@ -75,10 +79,12 @@ def test_no_face_is_explained_and_the_queue_goes_on(server: Server):
     reference["inputs"]["image"] = photo.name
     good = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "degraded.png"}},
-        "2": {"class_type": "RestorerIDColorFix",
-              "inputs": {"image": ["1", 0], "source": ["1", 0], "method": "adain"}},
+        "2": {
+            "class_type": "RestorerIDColorFix",
+            "inputs": {"image": ["1", 0], "source": ["1", 0], "method": "adain"},
+        },
         "3": {"class_type": "PreviewImage", "inputs": {"images": ["2", 0]}},
-    }  # fmt: skip
+    }
     first, second = server.submit(bad), server.submit(good)
 
     error = failure(server.wait(first))
@@ -95,14 +101,22 @@ def test_group_photo(server: Server):
     prompt[only(prompt, "RestorerIDMatchFaces")]["inputs"]["choices"] = "1 = blind\n5 = Anna"
     paste = only(prompt, "RestorerIDFacePaste")
     prompt |= {
-        "mask": {"class_type": "MaskToImage", "inputs": {"mask": [paste, 1]},
-                 "_meta": {"title": "to image"}},
-        "preview": {"class_type": "PreviewImage", "inputs": {"images": ["mask", 0]},
-                    "_meta": {"title": "Mask"}},
-        "before": {"class_type": "PreviewImage",
-                   "inputs": {"images": [titled(prompt, "Group photo"), 0]},
-                   "_meta": {"title": "Before"}},
-    }  # fmt: skip
+        "mask": {
+            "class_type": "MaskToImage",
+            "inputs": {"mask": [paste, 1]},
+            "_meta": {"title": "to image"},
+        },
+        "preview": {
+            "class_type": "PreviewImage",
+            "inputs": {"images": ["mask", 0]},
+            "_meta": {"title": "Mask"},
+        },
+        "before": {
+            "class_type": "PreviewImage",
+            "inputs": {"images": [titled(prompt, "Group photo"), 0]},
+            "_meta": {"title": "Before"},
+        },
+    }
     run = Run(server, prompt, server.run(prompt))
 
     found = run.text("Faces found").splitlines()

@@ -7,6 +7,7 @@ run reaches DIFFUSION_MODEL as arguments, which `torch.compile` guards; the step
 travels in `transformer_options`, a fresh dict for every model call, so nothing is kept between
 calls.
 """
+
 from .attach import patch_model
 from .checks import check_window
 from .hooks import RestorerIDPatch

@@ -1,4 +1,5 @@
 """The way of a patch into a MODEL."""
+
 from __future__ import annotations
 
 import uuid

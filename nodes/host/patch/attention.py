@@ -1,4 +1,5 @@
 """ID attention in the attn2 slots of the UNet, together with whatever other packs put there."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -43,9 +44,13 @@ class AttentionPatch:
             out = self.inner(q, k, v, extra_options)
         else:
             out = optimized_attention(
-                q, k, v, heads, attn_precision=extra_options["attn_precision"],
+                q,
+                k,
+                v,
+                heads,
+                attn_precision=extra_options["attn_precision"],
                 transformer_options=extra_options,
-            )  # fmt: skip
+            )
         step, _ = current_step(extra_options)
         if step is not None:
             out = out + step.id_attention(self.index, q, heads)

@@ -1,4 +1,5 @@
 """What would make the patch fail or do nothing is refused, before and during sampling."""
+
 from __future__ import annotations
 
 import math
@@ -90,9 +91,10 @@ def check_hooks(model_options: dict[str, Any], face: bool) -> None:
             "remove that node."
         )
     lost = [
-        str(slot) for slot, patch in attention_slots(model_options)
+        str(slot)
+        for slot, patch in attention_slots(model_options)
         if face and not isinstance(patch, AttentionPatch)
-    ]  # fmt: skip
+    ]
     if lost:
         raise RestorerIDError(
             f"Another node replaced RestorerID's attention patch at {', '.join(lost)}; connect "
@@ -126,7 +128,10 @@ def check_denoised(x: Tensor, sigma: Tensor, denoised: Tensor, base: BaseModel) 
     dtype = str(base.manual_cast_dtype or base.get_dtype()).removeprefix("torch.")
     raise RestorerIDError(
         f"The patched MODEL gives values that are not finite {step}, computed in {dtype}; "
-        + ("start ComfyUI with --bf16-unet or --fp32-unet." if dtype == "float16" else
-           "the SD-1.5 checkpoint or another patch of the MODEL makes them, for RestorerID's own "
-           "weights are finite: try another checkpoint, or remove the other patches.")
-    )  # fmt: skip
+        + (
+            "start ComfyUI with --bf16-unet or --fp32-unet."
+            if dtype == "float16"
+            else "the SD-1.5 checkpoint or another patch of the MODEL makes them, for RestorerID's "
+            "own weights are finite: try another checkpoint, or remove the other patches."
+        )
+    )

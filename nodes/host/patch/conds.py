@@ -1,4 +1,5 @@
 """What travels in a condition's `model_conds`, without a copy for each row."""
+
 from __future__ import annotations
 
 from typing import Any

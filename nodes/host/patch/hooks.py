@@ -1,4 +1,5 @@
 """The wrappers of one sampling run; see the package's docstring for their order."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -106,9 +107,16 @@ class RestorerIDPatch:
             )
 
     def apply_model(
-        self, executor: Any, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None,
-        control: Any = None, transformer_options: dict[str, Any] | None = None, **kwargs: Any,
-    ) -> Tensor:  # fmt: skip
+        self,
+        executor: Any,
+        x: Tensor,
+        t: Tensor,
+        c_concat: Any = None,
+        c_crossattn: Any = None,
+        control: Any = None,
+        transformer_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
         """APPLY_MODEL: the networks of the running patcher (clones on other GPUs have others).
 
         Raises:
@@ -130,9 +138,15 @@ class RestorerIDPatch:
 
 
 def diffusion_model(
-    executor: Any, x: Tensor, timesteps: Tensor, context: Any, y: Any, control: Any,
-    transformer_options: dict[str, Any], **kwargs: Any,
-) -> Tensor:  # fmt: skip
+    executor: Any,
+    x: Tensor,
+    timesteps: Tensor,
+    context: Any,
+    y: Any,
+    control: Any,
+    transformer_options: dict[str, Any],
+    **kwargs: Any,
+) -> Tensor:
     """DIFFUSION_MODEL: the step's conditioning, and each ResBlock's place in the network.
 
     `torch.compile` traces it, and ComfyUI drops the guards of `transformer_options`: what differs

@@ -1,4 +1,5 @@
 """The running step's conditioning, as DIFFUSION_MODEL hands it to layers; what a ResBlock does."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -39,9 +40,14 @@ def not_sampled() -> RestorerIDError:
 
 
 def resblock_handler(
-    layer: ResBlock, x: Tensor, emb: Tensor, context: Any, transformer_options: dict[str, Any],
-    *args: Any, **kwargs: Any,
-) -> Tensor:  # fmt: skip
+    layer: ResBlock,
+    x: Tensor,
+    emb: Tensor,
+    context: Any,
+    transformer_options: dict[str, Any],
+    *args: Any,
+    **kwargs: Any,
+) -> Tensor:
     """A ResBlock with SPADE before its skip is added and FIR after."""
     step, blocks = current_step(transformer_options)
     if step is None:

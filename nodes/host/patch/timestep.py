@@ -1,4 +1,5 @@
 """A timestep of the sampler's choice for UNet and LQ encoder alike."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -21,8 +22,9 @@ def with_timestep(model_options: dict[str, Any], timestep: Tensor) -> dict[str, 
     options[TIMESTEP] = timestep
     changed = {**model_options, "transformer_options": options}
     for kind, wrapper in (
-        (WrappersMP.APPLY_MODEL, _pass_timestep), (WrappersMP.DIFFUSION_MODEL, _tell_timestep)
-    ):  # fmt: skip
+        (WrappersMP.APPLY_MODEL, _pass_timestep),
+        (WrappersMP.DIFFUSION_MODEL, _tell_timestep),
+    ):
         comfy.patcher_extension.add_wrapper_with_key(
             kind, TIMESTEP, wrapper, changed, is_model_options=True
         )
@@ -30,16 +32,28 @@ def with_timestep(model_options: dict[str, Any], timestep: Tensor) -> dict[str, 
 
 
 def _pass_timestep(
-    executor: Any, x: Tensor, t: Tensor, c_concat: Any, c_crossattn: Any, control: Any,
-    transformer_options: dict[str, Any], **kwargs: Any,
-) -> Tensor:  # fmt: skip
+    executor: Any,
+    x: Tensor,
+    t: Tensor,
+    c_concat: Any,
+    c_crossattn: Any,
+    control: Any,
+    transformer_options: dict[str, Any],
+    **kwargs: Any,
+) -> Tensor:
     kwargs[TIMESTEP] = transformer_options[TIMESTEP]
     return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
 def _tell_timestep(
-    executor: Any, x: Tensor, timesteps: Tensor, context: Any, y: Any, control: Any,
-    transformer_options: dict[str, Any], **kwargs: Any,
-) -> Tensor:  # fmt: skip
+    executor: Any,
+    x: Tensor,
+    timesteps: Tensor,
+    context: Any,
+    y: Any,
+    control: Any,
+    transformer_options: dict[str, Any],
+    **kwargs: Any,
+) -> Tensor:
     timesteps = kwargs.pop(TIMESTEP).to(timesteps).expand(timesteps.shape)
     return executor(x, timesteps, context, y, control, transformer_options, **kwargs)

@@ -4,6 +4,7 @@
 licence beside it, unhinted). Chinese, Japanese and Korean would take megabytes: most systems have a
 font with them.
 """
+
 from __future__ import annotations
 
 import unicodedata
@@ -19,14 +20,28 @@ if TYPE_CHECKING:
 SHIPPED = str(Path(__file__).with_name("DejaVuSans-subset.ttf"))
 SYSTEM = (
     # Linux
-    "NotoSansCJK-Regular.ttc", "DroidSansFallbackFull.ttf", "wqy-microhei.ttc", "wqy-zenhei.ttc",
-    "NanumGothic.ttf", "DejaVuSans.ttf", "NotoSansArabic-Regular.ttf",
-    "NotoSansHebrew-Regular.ttf", "NotoSansDevanagari-Regular.ttf", "NotoSansThai-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "DroidSansFallbackFull.ttf",
+    "wqy-microhei.ttc",
+    "wqy-zenhei.ttc",
+    "NanumGothic.ttf",
+    "DejaVuSans.ttf",
+    "NotoSansArabic-Regular.ttf",
+    "NotoSansHebrew-Regular.ttf",
+    "NotoSansDevanagari-Regular.ttf",
+    "NotoSansThai-Regular.ttf",
     # Windows
-    "msyh.ttc", "YuGothM.ttc", "malgun.ttf", "segoeui.ttf", "Nirmala.ttc", "LeelawUI.ttf",
+    "msyh.ttc",
+    "YuGothM.ttc",
+    "malgun.ttf",
+    "segoeui.ttf",
+    "Nirmala.ttc",
+    "LeelawUI.ttf",
     # macOS
-    "Hiragino Sans GB.ttc", "AppleSDGothicNeo.ttc", "Arial Unicode.ttf",
-)  # fmt: skip
+    "Hiragino Sans GB.ttc",
+    "AppleSDGothicNeo.ttc",
+    "Arial Unicode.ttf",
+)
 """Looked for by Pillow in the system's folders of fonts; the first that has a letter counts."""
 NOWHERE = "\U0010ffff"
 """No character, so every font shows its sign for what it lacks."""

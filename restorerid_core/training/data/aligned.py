@@ -1,4 +1,5 @@
 """Faces that are aligned already, straight from the folders in which they came."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -34,8 +35,9 @@ class AlignedFaces:
         self.size = size
         files = {
             PreparedFace(f"{folder.name}/{path.stem}", folder.name): path
-            for folder in list_folders(root) for path in list_photos(folder)
-        }  # fmt: skip
+            for folder in list_folders(root)
+            for path in list_photos(folder)
+        }
         if not files:
             raise RestorerIDError(
                 f"'{root}' holds no faces; expected a folder that `prepare` made, or one with a "

@@ -1,4 +1,5 @@
 """Which faces are good enough to be trained on, and whose photo is somebody else's."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -71,8 +72,9 @@ def cosines(faces: Sequence[ReferenceFace], dropped: Mapping[int, Drop]) -> dict
     kept = [face for face in faces if face.photo not in dropped]
     return {
         face.photo: agreement(face, kept)
-        for face in faces if any(other is not face for other in kept)
-    }  # fmt: skip
+        for face in faces
+        if any(other is not face for other in kept)
+    }
 
 
 def _odd_ones(faces: Sequence[ReferenceFace], least: float) -> dict[int, Drop]:

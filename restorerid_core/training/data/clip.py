@@ -1,4 +1,5 @@
 """CLIP's features of the faces that `prepare` keeps."""
+
 from __future__ import annotations
 
 import logging
@@ -35,8 +36,9 @@ def clip_file(roots: Sequence[Path]) -> Path | None:
         folders = ", ".join(str(root / CLIP_VISION[0]) for root in roots)
         log.warning(
             "features of CLIP are not kept, and stage 2 needs them: %s was not found in %s",
-            CLIP_VISION[1][0], folders,
-        )  # fmt: skip
+            CLIP_VISION[1][0],
+            folders,
+        )
     return path
 
 

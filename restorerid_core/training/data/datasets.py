@@ -1,4 +1,5 @@
 """torch Datasets over prepared faces, the same in every process and after every restart."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -126,9 +127,11 @@ class ReferencePairs(FaceDataset):
         face, reference = self.face(sample), self.reference(sample)
         pictures = {"reference": self.data.picture(reference)} if self.pictures else {}
         return {
-            "target": self.data.picture(face), "person": face.person, **pictures,
+            "target": self.data.picture(face),
+            "person": face.person,
+            **pictures,
             **self._prepared.features(reference),
-        }  # fmt: skip
+        }
 
     def reference(self, sample: int) -> PreparedFace:
         """The other face of the sample's person."""

@@ -1,4 +1,5 @@
 """A folder that `prepare` made: which faces it holds, and their pictures and features."""
+
 from __future__ import annotations
 
 import io

@@ -1,4 +1,5 @@
 """One photo as training data: its face, cut out upright, and what is known of it."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

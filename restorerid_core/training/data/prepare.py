@@ -1,4 +1,5 @@
 """The work of `prepare`: person after person."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -187,9 +188,12 @@ def _name(group: Group, number: int) -> str:
 
 
 def _record(
-    group: Group, number: int, item: Portrait | Drop, drop: Drop | None,
+    group: Group,
+    number: int,
+    item: Portrait | Drop,
+    drop: Drop | None,
     similar: Mapping[int, float],
-) -> Record:  # fmt: skip
+) -> Record:
     source = _source(group.photos[number])
     if drop:
         record = Record(source, reason=drop.reason, detail=drop.detail)
@@ -199,6 +203,10 @@ def _record(
         return record
     face = item.face
     return replace(
-        record, side=face.side, score=face.face.score, sharpness=face.sharpness,
-        norm=face.face.norm, cosine=similar.get(number),
-    )  # fmt: skip
+        record,
+        side=face.side,
+        score=face.face.score,
+        sharpness=face.sharpness,
+        norm=face.face.norm,
+        cosine=similar.get(number),
+    )

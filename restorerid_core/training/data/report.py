@@ -1,4 +1,5 @@
 """What `prepare` writes at its end: the index, the shards, and a report of what was dropped."""
+
 from __future__ import annotations
 
 import csv
@@ -40,8 +41,10 @@ def finish(run: Preparation, groups: Sequence[Group], per_shard: int | None) -> 
         write_text(run.output / name, text)
     faces = [
         PreparedFace(record.name, group.person)
-        for group, found in records.items() for record in found if record.name
-    ]  # fmt: skip
+        for group, found in records.items()
+        for record in found
+        if record.name
+    ]
     if not faces:
         for group in groups:  # so that other limits may be tried here
             run.record_file(group).unlink(missing_ok=True)
@@ -71,23 +74,36 @@ def to_report(records: Records) -> str:
     kept = sum(record.name is not None for record in photos)
     people = [_kept(found) for group, found in records.items() if group.person is not None]
     usable = [count for count in people if count > 1]
-    return "\n".join([
-        "# Prepared faces", "",
-        f"{kept} of {len(photos)} photos are kept ({_percent(kept, len(photos))}). "
-        f"{len(usable)} of {len(people)} people have two or more, {sum(usable)} photos together; "
-        "stage 2 trains on these, stage 1 on all.", "",
-        "## Dropped", "", _reasons(photos), "## People", "", _histogram(people),
-        "people.csv has everyone, photos.csv every photo.", "",
-        "## Faces found", "", _quantiles(photos),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "# Prepared faces",
+            "",
+            f"{kept} of {len(photos)} photos are kept ({_percent(kept, len(photos))}). "
+            f"{len(usable)} of {len(people)} people have two or more, {sum(usable)} photos "
+            "together; stage 2 trains on these, stage 1 on all.",
+            "",
+            "## Dropped",
+            "",
+            _reasons(photos),
+            "## People",
+            "",
+            _histogram(people),
+            "people.csv has everyone, photos.csv every photo.",
+            "",
+            "## Faces found",
+            "",
+            _quantiles(photos),
+        ]
+    )
 
 
 def _reasons(photos: Sequence[Record]) -> str:
     counts = Counter(record.reason for record in photos)
     rows = [
         [reason, meaning, str(counts[reason]), _percent(counts[reason], len(photos))]
-        for reason, meaning in REASONS.items() if counts[reason]
-    ]  # fmt: skip
+        for reason, meaning in REASONS.items()
+        if counts[reason]
+    ]
     return to_markdown(["reason", "meaning", "photos", "share"], rows, 2) if rows else "Nothing.\n"
 
 

@@ -1,4 +1,5 @@
 """Prepared faces in a few large .tar files, as webdataset reads them, not in many small ones."""
+
 from __future__ import annotations
 
 import io
@@ -48,8 +49,11 @@ def check_there(root: Path, faces: Sequence[PreparedFace]) -> None:
     """Raises RestorerIDError where a face's files are gone, as when a shard was deleted."""
     files = FaceFiles(root)
     picture = ENDINGS[0]
-    lost = [f.name for f in faces if f.name + picture not in files
-            and not (root / f"{f.name}{picture}").is_file()]  # fmt: skip
+    lost = [
+        f.name
+        for f in faces
+        if f.name + picture not in files and not (root / f"{f.name}{picture}").is_file()
+    ]
     if lost:
         raise RestorerIDError(
             f"'{root}' has neither the files of '{lost[0]}' nor a shard with them, nor those of"
@@ -125,8 +129,11 @@ def _take_out(shard: Path, names: set[str]) -> None:
     if not rest:
         shard.unlink()
     elif len(rest) < len(members):
-        with tarfile.open(shard, "r:") as old, replacing(shard) as path, \
-                tarfile.open(path, "w") as new:  # fmt: skip
+        with (
+            tarfile.open(shard, "r:") as old,
+            replacing(shard) as path,
+            tarfile.open(path, "w") as new,
+        ):
             for member in rest:
                 new.addfile(member, old.extractfile(member))
 

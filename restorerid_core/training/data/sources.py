@@ -1,4 +1,5 @@
 """Which photos there are to prepare, and whose."""
+
 from __future__ import annotations
 
 import csv
@@ -46,10 +47,13 @@ def find_groups(inputs: Sequence[Path]) -> list[Group]:
         singles = people.pop("", ())
         found += [Group(name, name, tuple(photos)) for name, photos in people.items()]
         found += [
-            Group(f"{path.resolve().stem}-{start // SINGLES:04d}", None,
-                  tuple(singles[start : start + SINGLES]))
+            Group(
+                f"{path.resolve().stem}-{start // SINGLES:04d}",
+                None,
+                tuple(singles[start : start + SINGLES]),
+            )
             for start in range(0, len(singles), SINGLES)
-        ]  # fmt: skip
+        ]
     _check(found, inputs)
     return found
 
