@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -69,6 +70,7 @@ def venv_name(
     """Another one for each version of Python and for all that decides about the packages."""
     # The tables after this one say nothing about packages; Python 3.10 cannot read TOML.
     declared = PROJECT.read_bytes().partition(b"[project.urls]")[0]
+    declared = re.sub(rb'\nversion = "[^"]*"', b"", declared)  # packages outlive a release
     parts = [declared, *(path.read_bytes() for path in [*files, *constraints])]
     parts += [" ".join([*extras, resolution]).encode()]
     return f"venv-{sys.version_info[0]}.{sys.version_info[1]}-{cksum(b''.join(parts))}"
