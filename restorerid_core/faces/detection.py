@@ -25,6 +25,9 @@ INSIDE = 0.7
 SAME_POINTS = 0.2
 """Of a face's width: landmarks that lie so near to another's, on average, are the same."""
 
+TURNED = 60
+"""Degrees: of finds that lean so much otherwise at one place, one has the head the wrong way up."""
+
 
 @dataclass(frozen=True, eq=False)
 class Detection:
@@ -137,7 +140,9 @@ def _is_same_place(face: Detection, other: Detection) -> bool:
 def is_turned_double(face: Detection, other: Detection) -> bool:
     """Whether another find, nearly as good, shows the same face the other way up."""
     apart = angle_between(face.lean, other.lean)
-    return other.is_sure and apart > 60 and _touches(face, other) and _is_same_place(face, other)
+    return (
+        other.is_sure and apart > TURNED and _touches(face, other) and _is_same_place(face, other)
+    )
 
 
 def _common(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -41,9 +41,11 @@ log = logging.getLogger(__name__)
 
 HINT = LEAST_SCORE
 """Score from which on a place is worth a closer look: turned faces have little more upright."""
-LARGE, FILLING = 0.45, 0.6
+LARGE, FILLING = 0.25, 0.6
 """Of the photo's longer side: a face above the second one, the detector places badly, or misses,
-until it is shown with a margin; beside one above the first there is no room for it."""
+until it is shown with a margin; beside one above the first there is seldom room for it."""
+ROOM = (0.5, 0.6)
+"""Width and height that such a face needs, of the photo's longer side."""
 MANY = 3
 """Faces that are turned alike are those of a photo that is: small ones beside them are, too."""
 MOST_HINTS = 24
@@ -97,8 +99,7 @@ class FaceSearch:
         most = FILLING * max(photo.shape[:2])
         looked = self._look(whole_view(photo, size))
         seen = [find for find in looked if max(find.size) <= most]
-        filled = any(find.score >= FACE for find in looked if max(find.size) > most)
-        if not everyone and not filled and self._shows_a_large_face(seen):
+        if not everyone and len(seen) == len(looked) and self._shows_the_largest(seen):
             return self._faces(seen)
         seen += self._look(four_turns(photo, size))
         if not everyone:
@@ -191,18 +192,33 @@ class FaceSearch:
             if not (find.closely or hints > MOST_HINTS or certain):
                 doubtful.append(find)
         places = [(find, place_of(find, 90.0 * n)) for find in doubtful for n in range(4)]
-        kept = self._replaced([find for find in kept if find.score >= FACE], doubtful, places)
+        faces = [find for find in kept if find.score >= FACE]
+        kept, looked = self._replaced(faces, doubtful, places)
         before = {id(find) for find in seen if find.closely}
-        aslant = [find for find in kept if abs(find.tilt) > UPRIGHT and id(find) not in before]
-        return self._replaced(kept, aslant, [(find, place_of(find, find.lean)) for find in aslant])
+        places = []
+        for find in kept:
+            if id(find) in before:
+                continue
+            if abs(find.tilt) > UPRIGHT:
+                places.append((find, place_of(find, find.lean)))
+            if not find.is_sure:  # it may hide a face that none of the four turns showed upright
+                places += [
+                    (find, place_of(other, other.lean))
+                    for other in looked
+                    if other.score > find.score
+                    and other.is_plausible
+                    and abs(other.tilt) > UPRIGHT
+                    and is_there(other, find)
+                ]
+        return self._replaced(kept, [find for find, _ in places], places)[0]
 
     def _replaced(
         self,
         kept: Sequence[Detection],
         doubtful: Sequence[Detection],
         places: Sequence[tuple[Detection, Place]],
-    ) -> list[Detection]:
-        """`kept`, with what a closer look at places shows for the doubtful ones."""
+    ) -> tuple[list[Detection], list[Detection]]:
+        """`kept`, with what a closer look at places shows for the doubtful ones; and all of it."""
         looked: list[Detection] = []
         better: set[int] = set()
         for view, first in patch_views(self._photo, self._size, [place for _, place in places]):
@@ -218,7 +234,7 @@ class FaceSearch:
             for find in kept
             if id(find) not in better
         ]
-        return without_doubles([*rest, *looked])
+        return without_doubles([*rest, *looked]), looked
 
     def _faces(self, seen: Sequence[Detection]) -> list[Detection]:
         """What is a face; what leans otherwise than those that are sure, as hands may, has to be
@@ -233,9 +249,18 @@ class FaceSearch:
             >= (find.least if any(angle_between(find.lean, lean) <= 45 for lean in leans) else SURE)
         ]
 
-    def _shows_a_large_face(self, seen: Sequence[Detection]) -> bool:
-        longer = max(self._photo.shape[:2])
-        return any(find.is_sure and max(find.size) >= LARGE * longer for find in seen)
+    def _shows_the_largest(self, seen: Sequence[Detection]) -> bool:
+        """Whether one is large, and leaves no room for one that is too large to be seen."""
+        height, width = self._photo.shape[:2]
+        longer = max(height, width)
+        wide, high = (part * longer for part in ROOM)
+        for find in seen:
+            left, top, right, bottom = find.edges
+            beside = max(left, width - right) >= wide and height >= high
+            above = max(top, height - bottom) >= high and width >= wide
+            if find.is_sure and max(find.size) >= LARGE * longer and not (beside or above):
+                return True
+        return False
 
 
 def turns_of(find: Detection) -> int:

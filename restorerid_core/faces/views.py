@@ -52,10 +52,13 @@ class Pane:
         return (inside > EDGE * (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)).all(1)
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """(n, 4) boxes of the canvas in pixels of the photo."""
-        corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-        corners = self.points(corners)
-        return np.concatenate([corners.min(1), corners.max(1)], axis=1)
+        """(n, 4) boxes of the canvas in pixels of the photo; of leaning ones the size is kept."""
+        centers = self.points((boxes[:, :2] + boxes[:, 2:]) / 2)
+        halves = (boxes[:, 2:] - boxes[:, :2]) / 2 * np.linalg.norm(self.to_photo[:, :2], axis=0)
+        (cosine, _), (sine, _) = self.to_photo[:, :2]
+        if abs(sine) > abs(cosine):  # lying on its side
+            halves = halves[:, ::-1]
+        return np.concatenate([centers - halves, centers + halves], axis=1)
 
     def points(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) points of the canvas in pixels of the photo."""

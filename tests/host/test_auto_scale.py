@@ -56,7 +56,7 @@ def test_schema(auto_scale):
 
 
 def test_a_value_per_image(node, auto_scale, models_dir):
-    core = auto_scale.id_scale
+    core = importlib.import_module(auto_scale.load_musiq.__module__)
     scales, first, text = run(node, photos(), high=10.0)
     model = core.load_musiq(models_dir / "musiq" / core.WEIGHTS)
     scores = core.musiq_scores(model, photos().movedim(-1, 1))
