@@ -3,11 +3,13 @@
 The detector sees upright faces of 16 to some 400 px on its canvas best. It is shown the whole
 photo; the photo four times, smaller and turned; tiles, where the whole photo would show faces too
 small; and at last patches of what it was not sure of, upright and at the size that it knows best.
+The detectors of insightface's packs take one canvas a run, so small views share one.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -73,6 +75,7 @@ class FaceSearch:
     Attributes:
         runs: of the detector.
         done: views looked at, those too on which there is nothing to be seen.
+        looked: how many of each name.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class FaceSearch:
         self._photo = photo
         self._check = check
         self.runs = self.done = self._expected = 0
+        self.looked: Counter[str] = Counter()
 
     def run(self, everyone: bool = True) -> list[Detection]:
         """The faces, highest score first.
@@ -91,15 +95,27 @@ class FaceSearch:
             everyone: small ones beside a large one, too; otherwise the search may end when there
                 is none larger left to be found.
         """
+        found = self._run(everyone)
+        views = ", ".join(f"{count} x {name}" for name, count in self.looked.items())
+        log.log(
+            logging.DEBUG if found else logging.INFO,
+            "%d face(s) found, %d run(s) of the detector; looked at: %s",
+            len(found),
+            self.runs,
+            views,
+        )
+        return found
+
+    def _run(self, everyone: bool) -> list[Detection]:
         photo, size = self._photo, self._size
         sides = tile_sides(photo, size)
         # As if nothing were to be found, which takes longest.
         self._expected = 2 + sum(tile_count(photo, side) for side in sides)
         self._expected += self._count_last_views()
         most = FILLING * max(photo.shape[:2])
-        looked = self._look(whole_view(photo, size))
-        seen = [find for find in looked if max(find.size) <= most]
-        if not everyone and len(seen) == len(looked) and self._shows_the_largest(seen):
+        first = self._look(whole_view(photo, size))
+        seen = [find for find in first if max(find.size) <= most]
+        if not everyone and len(seen) == len(first) and self._shows_the_largest(seen):
             return self._faces(seen)
         seen += self._look(four_turns(photo, size))
         if not everyone:
@@ -116,7 +132,6 @@ class FaceSearch:
         if not self._faces(seen):
             self._expected = self.done + self._count_last_views()
             seen = self._closer([find for view in self._last_views() for find in self._look(view)])
-        log.debug("%d run(s) of the face detector", self.runs)
         return self._faces(seen)
 
     def _look(self, view: View) -> list[Detection]:
@@ -124,6 +139,7 @@ class FaceSearch:
         self._expected = max(self._expected, self.done + 1)
         self._check(self.done, self._expected)
         self.done += 1
+        self.looked[view.name] += 1
         if view.is_plain:
             return []
         self.runs += 1

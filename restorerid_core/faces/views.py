@@ -67,10 +67,12 @@ class Pane:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What the detector is shown: `canvas`, (height, width, 3) uint8 BGR, and its panes."""
+    """What the detector is shown: `canvas`, (height, width, 3) uint8 BGR, its panes, and what it is
+    called."""
 
     canvas: np.ndarray
     panes: tuple[Pane, ...]
+    name: str
 
     @property
     def is_plain(self) -> bool:
@@ -88,13 +90,14 @@ def whole_view(photo: np.ndarray, size: tuple[int, int], margin: float = 0.0) ->
         size: (width, height) of the canvas.
     """
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    return View(canvas, (_paint(canvas, (0, 0, *size), photo, margin),))
+    name = "whole photo with a margin" if margin else "whole photo"
+    return View(canvas, (_paint(canvas, (0, 0, *size), photo, margin),), name)
 
 
 def turned_view(photo: np.ndarray, size: tuple[int, int], turns: int) -> View:
     """The whole photo turned to the left by `turns` times 90 degrees."""
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    return View(canvas, (_paint(canvas, (0, 0, *size), photo, turns=turns),))
+    return View(canvas, (_paint(canvas, (0, 0, *size), photo, turns=turns),), "turned photo")
 
 
 def four_turns(photo: np.ndarray, size: tuple[int, int], gap: float = GAP) -> View:
@@ -112,7 +115,7 @@ def four_turns(photo: np.ndarray, size: tuple[int, int], gap: float = GAP) -> Vi
         _paint(canvas, (x, y, x + width, y + height), photo, margin, turns)
         for turns, (x, y) in enumerate([(0, 0), (width, 0), (0, height), (width, height)])
     ]
-    return View(canvas, tuple(panes))
+    return View(canvas, tuple(panes), "whole photo in four directions")
 
 
 def tile_views(
@@ -151,7 +154,8 @@ def tile_view(
     shift = np.array([[1, 0, left], [0, 1, top]], float)
     frame = np.where(inner, edges, NOWHERE)
     to_photo = _compose(shift, pane.to_photo)
-    return View(canvas, (Pane(pane.area, to_photo, pane.is_plain, frame),))
+    name = f"tile of {side} px" + (f", turned by {90 * turns}" if turns else "")
+    return View(canvas, (Pane(pane.area, to_photo, pane.is_plain, frame),), name)
 
 
 def smallest_tile(size: tuple[int, int]) -> int:
@@ -202,7 +206,7 @@ def patch_views(
             _paint_patch(canvas, (PATCH * (n % columns), PATCH * (n // columns)), photo, place)
             for n, place in enumerate(places[first : first + columns * rows])
         ]
-        yield View(canvas, tuple(panes)), first
+        yield View(canvas, tuple(panes), "canvas of close-ups"), first
 
 
 def _paint(
