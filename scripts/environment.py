@@ -33,7 +33,6 @@ def environment(
     extras: Sequence[str],
     files: Sequence[Path] = (),
     constraints: Sequence[Path] = (),
-    resolution: str = "highest",
 ) -> Path:
     """The Python that has the packages of pyproject.toml; quick when it was made before.
 
@@ -41,11 +40,10 @@ def environment(
         extras: of pyproject.toml.
         files: further requirements, such as ComfyUI's.
         constraints: files that say which versions are taken.
-        resolution: `highest`, or `lowest-direct` for the oldest versions that are declared.
     Raises:
         SetupError: the environment cannot be made, or a package cannot be installed.
     """
-    venv = cache_folder() / venv_name(extras, files, constraints, resolution)
+    venv = cache_folder() / venv_name(extras, files, constraints)
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (venv / "ready").is_file():
         print(
@@ -54,7 +52,7 @@ def environment(
             flush=True,
         )
         _make(venv, python)
-        _install(python, extras, files, constraints, resolution)
+        _install(python, extras, files, constraints)
         (venv / "ready").touch()
     return python
 
@@ -64,16 +62,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("RESTORERID_CACHE") or Path.home() / ".cache" / "restorerid")
 
 
-def venv_name(
-    extras: Sequence[str], files: Sequence[Path], constraints: Sequence[Path], resolution: str
-) -> str:
+def venv_name(extras: Sequence[str], files: Sequence[Path], constraints: Sequence[Path]) -> str:
     """Another one for each version of Python and for all that decides about the packages."""
     # The tables after this one say nothing about packages; Python 3.10 cannot read TOML.
     declared = PROJECT.read_bytes().partition(b"[project.urls]")[0]
     declared = re.sub(rb'\nversion = "[^"]*"', b"", declared)  # packages outlive a release
     parts = [declared, *(path.read_bytes() for path in [*files, *constraints])]
-    parts += [" ".join([*extras, resolution]).encode()]
-    return f"venv-{sys.version_info[0]}.{sys.version_info[1]}-{cksum(b''.join(parts))}"
+    content = b"".join([*parts, " ".join(extras).encode()])
+    return f"venv-{sys.version_info[0]}.{sys.version_info[1]}-{cksum(content)}"
 
 
 def cksum(content: bytes) -> int:
@@ -124,14 +120,10 @@ def _make(venv: Path, python: Path) -> None:
 
 
 def _install(
-    python: Path,
-    extras: Sequence[str],
-    files: Sequence[Path],
-    constraints: Sequence[Path],
-    resolution: str,
+    python: Path, extras: Sequence[str], files: Sequence[Path], constraints: Sequence[Path]
 ) -> None:
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
-    wanted = [f"--resolution={resolution}", *(f"--constraints={path}" for path in constraints)]
+    wanted = [f"--constraints={path}" for path in constraints]
     wanted += [f"--requirements={path}" for path in [PROJECT, *files]]
     wanted += [f"--extra={name}" for name in extras]
     for name in ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS"):  # newer and older uv: as pip, and proxies, do

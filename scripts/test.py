@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from environment import ROOT, SetupError, environment, main, run
+from environment import PROJECT, ROOT, SetupError, cache_folder, environment, main, run
 
 PARALLEL = ("-n", "2", "--dist", "loadfile")
 """A file of tests for each of two processes; full-size networks need the memory of more."""
@@ -61,8 +61,18 @@ def test_lowest(arguments: list[str]) -> int:
         )
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     files = [place / "requirements.txt" for place in find_comfyui()]
-    python = environment(EXTRAS, files, resolution="lowest-direct")
+    oldest = cache_folder() / "oldest.txt"
+    oldest.parent.mkdir(parents=True, exist_ok=True)
+    oldest.write_text(oldest_packages(PROJECT.read_text(encoding="utf-8")), encoding="utf-8")
+    python = environment(EXTRAS, files, [oldest])
     return run(python, "-m", "pytest", *PARALLEL, *arguments)
+
+
+def oldest_packages(project: str) -> str:
+    """As constraints, of what the text of pyproject.toml declares but for the tools of the tests."""
+    declared = project.partition("\ndependencies")[2].partition("\ndev = ")[0]
+    lines = re.findall(r"^ +[\"']([\w.-]+>=[\w.]+)", declared, re.M)
+    return "\n".join(lines).replace(">=", "==")
 
 
 def comfyui_version(place: Path) -> str:

@@ -58,7 +58,6 @@ def packages(tmp_path: Path) -> dict[str, Any]:
         "extras": ["engine"],
         "files": files[:1],
         "constraints": files[1:],
-        "resolution": "highest",
     }
 
 
@@ -68,7 +67,7 @@ def restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     found = runpy.run_path(str(SCRIPTS / "environment.py"))
     monkeypatch.syspath_prepend(SCRIPTS)  # where restore.py finds environment.py
     extras = runpy.run_path(str(SCRIPTS / "restore.py"))["EXTRAS"]
-    venv = tmp_path / "cache" / found["venv_name"](extras, (), (), "highest")
+    venv = tmp_path / "cache" / found["venv_name"](extras, (), ())
     (venv / "bin").mkdir(parents=True)
     (venv / "ready").touch()
     (venv / "bin" / "python").symlink_to(sys.executable)
@@ -117,7 +116,6 @@ def test_each_python_and_each_content_has_an_environment(
     assert environment.venv_name(**packages) == first
     names = [
         first,
-        environment.venv_name(**{**packages, "resolution": "lowest-direct"}),
         environment.venv_name(**{**packages, "extras": []}),
     ]
     for path in (packages["files"][0], packages["constraints"][0]):
@@ -126,7 +124,7 @@ def test_each_python_and_each_content_has_an_environment(
     project.write_text("[project]\n[project.urls]\n")
     names.append(environment.venv_name(**packages))
     monkeypatch.setattr(sys, "version_info", (3, 99, 0))
-    assert len({*names, environment.venv_name(**packages)}) == 7
+    assert len({*names, environment.venv_name(**packages)}) == 6
 
 
 def test_made_once(
@@ -141,8 +139,7 @@ def test_made_once(
     assert os.environ["UV_SYSTEM_CERTS"] == os.environ["UV_NATIVE_TLS"] == "true"
     assert python.is_relative_to(venv)
     (file,), (constraint,) = packages["files"], packages["constraints"]
-    assert commands[-1][-5:] == [
-        "--resolution=highest",
+    assert commands[-1][-4:] == [
         f"--constraints={constraint}",
         f"--requirements={ROOT / 'pyproject.toml'}",
         f"--requirements={file}",
@@ -291,3 +288,11 @@ def test_an_interrupted_download_ends_it_and_help_starts_none(restore: Command):
     done = restore("a.jpg", "-o", "out", fetch=130)
     assert (done.stdout.splitlines(), done.returncode) == (["fetch"], 130)
     assert restore("--help").stdout.startswith("usage: restore.py [-h]")
+
+
+def test_the_oldest_packages_are_those_declared(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    oldest = runpy.run_path(str(SCRIPTS / "test.py"))["oldest_packages"]
+    lines = oldest((ROOT / "pyproject.toml").read_text()).splitlines()
+    assert {"numpy==1.25", "diffusers==0.31", "matplotlib==3.8", "dlib-bin==19.24.6"} <= {*lines}
+    assert not any(line.startswith(("pytest", "ruff", "hatchling")) for line in lines)
