@@ -69,7 +69,7 @@ def test_lowest(arguments: list[str]) -> int:
 
 
 def oldest_packages(project: str) -> str:
-    """As constraints, of what the text of pyproject.toml declares but for the tools of the tests."""
+    """As constraints: what the text of pyproject.toml declares, but for the tests' own tools."""
     declared = project.partition("\ndependencies")[2].partition("\ndev = ")[0]
     lines = re.findall(r"^ +[\"']([\w.-]+>=[\w.]+)", declared, re.M)
     return "\n".join(lines).replace(">=", "==")
