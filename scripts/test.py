@@ -71,8 +71,8 @@ def test_lowest(arguments: list[str]) -> int:
 def oldest_packages(project: str) -> str:
     """As constraints: what the text of pyproject.toml declares, but for the tests' own tools."""
     declared = project.partition("\ndependencies")[2].partition("\ndev = ")[0]
-    lines = re.findall(r"^ +[\"']([\w.-]+>=[\w.]+)", declared, re.M)
-    return "\n".join(lines).replace(">=", "==")
+    lines = re.findall(r"^ +[\"']([\w.-]+)>=([\w.]+)", declared, re.M)
+    return "\n".join(f"{name}=={version}.*" for name, version in lines)
 
 
 def comfyui_version(place: Path) -> str:
