@@ -80,3 +80,27 @@ def device_name(text: str) -> str:
             f"is '{text}'; expected auto, cpu, cuda, cuda:1, mps or xpu{advice}"
         )
     return text
+
+
+def add_models(
+    parser: argparse.ArgumentParser, more: str = "searched before the usual ones"
+) -> None:
+    """--models; `more` says what is done with them."""
+    parser.add_argument(
+        "--models",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help=f"folder laid out like ComfyUI's models, {more}: ComfyUI's, then ~/.restorerid/models",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser, of: str = "") -> None:
+    """--device, `auto` by default; `of` says what it is of."""
+    parser.add_argument(
+        "--device",
+        type=device_name,
+        default="auto",
+        help=f"{of}auto, cpu, cuda, cuda:1, mps, xpu; default: %(default)s",
+    )

@@ -15,7 +15,7 @@ from ..engine.settings import FULL
 from ..errors import RestorerIDError
 from ..photo_jobs import Job, plan
 from ..weights.locate import Models, model_roots
-from .arguments import device_name, number
+from .arguments import add_device, add_models, number
 from .doctor import examine
 from .progress import load_torch
 
@@ -53,15 +53,8 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=number(ranges.STEPS),
         help=f"default: as `restore`, {UNTRAINED_STEPS} for random weights",
     )
-    add(
-        "--models",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="DIR",
-        help="folder laid out like ComfyUI's models, searched first",
-    )
-    add("--device", type=device_name, default="auto", help="as of `restore`; default: %(default)s")
+    add_models(parser)
+    add_device(parser)
     parser.set_defaults(run=demo)
 
 

@@ -24,6 +24,7 @@ from ..weights.locate import (
     folders,
     model_roots,
 )
+from .arguments import add_models
 from .progress import load_torch
 
 PACKAGES = (
@@ -49,14 +50,7 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Say what is present and what is missing, where it was looked for, and which "
         "device and precision `restore` would use. Exit status 1 if something is missing.",
     )
-    parser.add_argument(
-        "--models",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="DIR",
-        help="folder laid out like ComfyUI's models, searched first",
-    )
+    add_models(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.set_defaults(run=doctor)
 

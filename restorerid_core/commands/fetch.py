@@ -12,6 +12,7 @@ from ..run_folder import alone
 from ..weights.hub import HubUnreachableError, look_up
 from ..weights.locate import model_roots
 from ..weights.needed import FULL, Task, bytes_needed, missing, move, obtain, split
+from .arguments import add_models
 from .progress import byte_bar, load_torch
 
 MIB = 2**20
@@ -31,14 +32,7 @@ def add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         f"arguments, {UNREACHABLE} the hub cannot be reached, 130 interrupted.",
     )
     add = parser.add_argument
-    add(
-        "--models",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="DIR",
-        help="folder laid out like ComfyUI's models, made if need be; further ones are searched",
-    )
+    add_models(parser, "made if need be; others are searched as well")
     add("--yes", action="store_true", help="do not ask")
     add("--dry-run", action="store_true", help="only show what would be fetched")
     add("--keep", action="store_true", help=f"keep {FULL.name} after it is split")

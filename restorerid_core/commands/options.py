@@ -14,7 +14,7 @@ from ..engine.options import AUTO_NETWORK, DTYPES, NETWORKS, RESTORE, RestoreOpt
 from ..engine.schedulers import SAMPLERS
 from ..engine.settings import COLOR_FIXES, FULL, NEGATIVE, PROMPT, SMALL, STARTS
 from ..faces.names import BLIND
-from .arguments import device_name, number
+from .arguments import add_device, add_models, number
 
 NAMES = {field.name for field in fields(RestoreOptions)}
 
@@ -63,20 +63,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         f"{FULL.start}; small: {SMALL.start}",
     )
     add("--seed", type=number(ranges.SEED), default=FULL.seed, help="default: %(default)s")
-    add(
-        "--models",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="DIR",
-        help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models",
-    )
-    add(
-        "--device",
-        type=device_name,
-        default="auto",
-        help="auto, cpu, cuda, cuda:1, mps, xpu; default: %(default)s",
-    )
+    add_models(parser)
+    add_device(parser)
     add("--dtype", choices=DTYPES, default="auto", help="default: fp16 on a GPU, else fp32")
     add(
         "--low-memory",

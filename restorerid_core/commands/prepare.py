@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import ranges
 from ..faces.limits import SMALL_FACE, Limits
 from ..run_folder import DIGESTS, Digests, check_not_read, keep_settings, sha256_of
-from .arguments import device_name, number
+from .arguments import add_device, add_models, number
 from .progress import load_torch
 
 if TYPE_CHECKING:
@@ -92,20 +92,8 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help=f"pack the faces into .tar files for webdataset, N in each; default N: {PER_SHARD}",
     )
-    add(
-        "--models",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="DIR",
-        help="folder laid out like ComfyUI's models; default: ComfyUI's, then ~/.restorerid/models",
-    )
-    add(
-        "--device",
-        type=device_name,
-        default="auto",
-        help="of CLIP: auto, cpu, cuda, mps, xpu; default: %(default)s",
-    )
+    add_models(parser)
+    add_device(parser, "of CLIP: ")
     parser.set_defaults(run=prepare)
 
 

@@ -70,7 +70,7 @@ class FaceSearch:
         detector: gives boxes, scores and landmarks of a canvas.
         size: (width, height) of its canvas.
         photo: (H, W, 3) uint8 BGR.
-        check: called before each run of the detector.
+        check: called before each view.
 
     Attributes:
         runs: of the detector.

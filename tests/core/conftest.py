@@ -106,3 +106,15 @@ def hub(
     with serving(Hub({place(file): body for file, body in contents.items()})) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.url)
         yield served
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """Three people who are coloured squares."""
+    folder = tmp_path / "people"
+    for number, name in enumerate(("a", "b", "c10")):
+        (folder / name).mkdir(parents=True)
+        for photo in ("gt.jpg", "ref.png"):
+            picture = Image.radial_gradient("L").convert("RGB").resize((80 + 8 * number, 80))
+            picture.save(folder / name / photo)
+    return folder

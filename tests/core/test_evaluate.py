@@ -34,18 +34,6 @@ from restorerid_core.images.files import save
 from restorerid_core.run_folder import DIGESTS, digest_of
 
 
-@pytest.fixture
-def drawn(tmp_path: Path) -> Path:
-    """Three people who are coloured squares."""
-    folder = tmp_path / "people"
-    for number, name in enumerate(("a", "b", "c10")):
-        (folder / name).mkdir(parents=True)
-        for photo in ("gt.jpg", "ref.png"):
-            picture = Image.radial_gradient("L").convert("RGB").resize((80 + 8 * number, 80))
-            picture.save(folder / name / photo)
-    return folder
-
-
 def run_in(folder: Path, **changes: Any) -> EvaluationRun:
     return EvaluationRun(
         **{
@@ -57,28 +45,6 @@ def run_in(folder: Path, **changes: Any) -> EvaluationRun:
             **changes,
         }
     )
-
-
-# The set and the methods
-
-
-def test_people_are_found_in_natural_order(drawn: Path):
-    (drawn / "c9").mkdir()
-    for name in ("gt", "ref"):
-        Image.new("RGB", (70, 90)).save(drawn / "c9" / f"{name}.webp")
-    people = find_identities(drawn)
-    assert [(p.name, p.number) for p in people] == [("a", 0), ("b", 1), ("c9", 2), ("c10", 3)]
-    assert people[2].read_original(64).shape == (3, 82, 64)
-    assert people[2].as_reference().photos[0].shape == (90, 70, 3)
-
-
-def test_an_incomplete_set_is_named(drawn: Path, tmp_path: Path):
-    (drawn / "b" / "ref.png").rename(drawn / "b" / "reference.png")
-    with pytest.raises(RestorerIDError, match="b' has no picture called 'ref'"):
-        find_identities(drawn)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(RestorerIDError, match="holds no folders"):
-        find_identities(tmp_path / "empty")
 
 
 # Files

@@ -180,3 +180,23 @@ def input_folder(comfy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.mkdir()
     monkeypatch.setattr(folder_paths, "input_directory", str(path))
     return path
+
+
+def _node(extension: ModuleType, file: str, node: str) -> Any:
+    return getattr(importlib.import_module(f"{extension.__name__}.nodes.{file}"), node)
+
+
+@pytest.fixture(scope="module")
+def sweep(extension: ModuleType) -> Any:
+    return _node(extension, "compare.scale_sweep", "RestorerIDScaleSweep")
+
+
+@pytest.fixture(scope="module")
+def grid(extension: ModuleType) -> Any:
+    return _node(extension, "compare.grid", "RestorerIDGrid")
+
+
+@pytest.fixture
+def similarity(extension: ModuleType, faces_dir: Path, model_folder: Any) -> Any:
+    model_folder(faces_dir)
+    return _node(extension, "compare.face_similarity", "RestorerIDFaceSimilarity")

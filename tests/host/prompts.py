@@ -65,3 +65,11 @@ class Prompts:
         """The nodes that the last run took from the cache."""
         messages = dict(self.executor.status_messages)
         return messages["execution_cached"]["nodes"]
+
+
+def run_on_lists(node: Any, **inputs: list[Any]) -> list[list[Any]]:
+    """The node's outputs as ComfyUI's executor makes them; every input is a list."""
+    import execution
+
+    result = asyncio.run(execution.get_output_data("prompt", "node", node, inputs))
+    return result[0]
