@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from restorerid_core.degradation.config import PRESETS
 from restorerid_core.degradation.pipeline import Degradation
-from restorerid_core.faces.align import ARCFACE_FACE, align_face, photo_from_image
-from restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
-from restorerid_core.faces.packs import find_pack
+from restorerid_core.faces.align import ARCFACE_FACE, align_face
+from restorerid_core.faces.find.analyzer import FaceAnalyzer, load_analyzer
+from restorerid_core.faces.find.packs import find_pack
 from restorerid_core.images.files import read_photo
-from restorerid_core.images.prepare import resize
+from restorerid_core.images.prepare import bgr_from_image, resize
 
 FFHQ_LANDMARKS = np.array(
     [[192.98, 239.95], [318.90, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]],
@@ -49,7 +49,7 @@ def cosines(
 
     def embed(image: Tensor) -> np.ndarray:
         landmarks = FFHQ_LANDMARKS * (image.shape[-1] / 512)
-        crop = align_face(photo_from_image(image), landmarks, ARCFACE_FACE)
+        crop = align_face(bgr_from_image(image), landmarks, ARCFACE_FACE)
         embedding = analyzer.recognizer.get_feat(crop).ravel()
         return embedding / np.linalg.norm(embedding)
 

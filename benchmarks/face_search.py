@@ -17,10 +17,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from restorerid_core.evaluation.identities import find_identities
-from restorerid_core.faces.align import photo_from_image
-from restorerid_core.faces.detect import DetectedFace, FaceAnalyzer, load_analyzer
-from restorerid_core.faces.packs import find_pack
+from restorerid_core.faces.find.analyzer import DetectedFace, FaceAnalyzer, load_analyzer
+from restorerid_core.faces.find.packs import find_pack
 from restorerid_core.images.files import read_photo
+from restorerid_core.images.prepare import bgr_from_image
 
 SAME = 0.75
 """Cosine to the same photo seen alone from which on a face counts as found and well aligned."""
@@ -193,7 +193,7 @@ def main() -> None:
     analyzer = load_analyzer(find_pack([args.models]))
     people = find_identities(args.people)[: args.limit]
     photos = [read_photo(person.original).movedim(-1, 0) for person in people]
-    heads = Heads(analyzer, [photo_from_image(photo) for photo in photos])
+    heads = Heads(analyzer, [bgr_from_image(photo) for photo in photos])
     detect: Any = analyzer.detector.detect
     runs: list[None] = []
 

@@ -15,11 +15,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from restorerid_core.faces.align import photo_from_image
 from restorerid_core.faces.crop import CropFace, crop_faces
-from restorerid_core.faces.detect import load_analyzer
-from restorerid_core.faces.packs import find_pack
+from restorerid_core.faces.find.analyzer import load_analyzer
+from restorerid_core.faces.find.packs import find_pack
 from restorerid_core.faces.paste import PasteSettings, paste_faces
+from restorerid_core.images.prepare import bgr_from_image
 
 
 def read(path: Path) -> torch.Tensor:
@@ -63,7 +63,7 @@ def main() -> None:
 
     analyzer = load_analyzer(pack := find_pack([args.models]))
     photo = read(args.photo)
-    picture = photo_from_image(photo[0])
+    picture = bgr_from_image(photo[0])
     faces = [CropFace.of(face, n) for n, face in enumerate(analyzer.find_all(picture), 1)]
     crops = crop_faces(photo, faces, [], pack)
     restored = (crops.images + 0.05).clamp(0, 1)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from restorerid_core.faces.align import TEMPLATE
 from restorerid_core.faces.crop import CropFace
-from restorerid_core.faces.detect import DetectedFace
-from restorerid_core.faces.landmarks import TEMPLATE
-from restorerid_core.faces.packs import FacePack
+from restorerid_core.faces.find.analyzer import DetectedFace
+from restorerid_core.faces.find.packs import FacePack
 
 PACK = FacePack(Path("detector.onnx"), Path("recognizer.onnx"))
 MIDDLE = np.array([255.5, 255.5])

@@ -9,7 +9,7 @@ import torch
 from made_faces import made_face
 from PIL import Image
 
-from restorerid_core.faces.detect import DetectedFace
+from restorerid_core.faces.find.analyzer import DetectedFace
 from restorerid_core.faces.limits import Limits
 from restorerid_core.training.data.clip import ClipFeatures
 from restorerid_core.training.data.faces import PreparedFaces

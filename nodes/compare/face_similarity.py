@@ -8,13 +8,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...restorerid_core.errors import RestorerIDError
-from ...restorerid_core.faces.align import photo_from_image
-from ...restorerid_core.faces.detect import DetectedFace, FaceAnalyzer, load_analyzer
-from ...restorerid_core.faces.packs import find_pack
-from ...restorerid_core.faces.people import MIN_SIDE
-from ...restorerid_core.faces.similarity import PAIRINGS, compare_faces, report
-from ...restorerid_core.faces.similarity_picture import draw_comparison
-from ...restorerid_core.images.prepare import check_image, to_rgb
+from ...restorerid_core.faces.find.analyzer import DetectedFace, FaceAnalyzer, load_analyzer
+from ...restorerid_core.faces.find.packs import find_pack
+from ...restorerid_core.faces.people_folder import MIN_SIDE
+from ...restorerid_core.faces.similarity import PAIRINGS, compare_faces, draw_comparison, report
+from ...restorerid_core.images.prepare import bgr_from_image, check_image, to_rgb
 from ...restorerid_core.ranges import check_choice
 from ..host.face_features import searches
 from ..host.face_models import face_model_roots, face_models_input, validate_face_models
@@ -126,6 +124,6 @@ def check_counts(images: int, references: int) -> None:
 def find_faces(analyzer: FaceAnalyzer, photos: Tensor, progress: Any) -> list[list[DetectedFace]]:
     """All faces of each photo of a batch (n, 3, H, W)."""
     return [
-        analyzer.find_all(photo_from_image(photo), check)
+        analyzer.find_all(bgr_from_image(photo), check)
         for photo, check in searches(photos, progress)
     ]

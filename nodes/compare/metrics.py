@@ -9,8 +9,8 @@ from ...restorerid_core.errors import RestorerIDError
 from ...restorerid_core.evaluation.meter import MIN_SIDE, Meter, open_meter
 from ...restorerid_core.evaluation.table import image_texts
 from ...restorerid_core.evaluation.table_picture import draw_table
-from ...restorerid_core.faces.detect import load_analyzer
-from ...restorerid_core.faces.packs import find_pack
+from ...restorerid_core.faces.find.analyzer import load_analyzer
+from ...restorerid_core.faces.find.packs import find_pack
 from ...restorerid_core.images.prepare import check_image, resize, to_rgb
 from ...restorerid_core.markdown import to_markdown
 from ..host.face_features import steps

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ...restorerid_core.errors import RestorerIDError
 from ...restorerid_core.faces.choose import FACE_RULES
-from ...restorerid_core.faces.packs import AUTO, find_pack, pack_folders
+from ...restorerid_core.faces.find.packs import AUTO, find_pack, pack_folders
 from ...restorerid_core.ranges import FACE_INDEX
 
 TOOLTIP = (

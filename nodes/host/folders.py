@@ -9,7 +9,7 @@ from pathlib import Path
 import folder_paths
 
 from ...restorerid_core.errors import RestorerIDError
-from ...restorerid_core.faces.people import readable
+from ...restorerid_core.faces.people_folder import readable
 from ...restorerid_core.images.files import list_folders
 from ...restorerid_core.ranges import check_text
 

@@ -20,4 +20,4 @@ CropsType = io.Custom("RESTORERID_CROPS")
 """A `restorerid_core.faces.crop.FaceCrops`: aligned faces of one photo and how to put them back."""
 
 ReferencesType = io.Custom("RESTORERID_REFERENCES")
-"""A `tuple[restorerid_core.faces.person.Person, ...]`: names and reference photos."""
+"""A `tuple[restorerid_core.faces.people.Person, ...]`: names and reference photos."""

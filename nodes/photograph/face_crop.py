@@ -10,12 +10,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor, stack
 
-from ...restorerid_core.faces.align import photo_from_image
-from ...restorerid_core.faces.crop import CROP, CropFace, crop_faces
-from ...restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
-from ...restorerid_core.faces.detection import SURE
-from ...restorerid_core.faces.packs import find_pack
-from ...restorerid_core.faces.select import (
+from ...restorerid_core.faces.choose import (
     ALL,
     ORDERS,
     arrange,
@@ -23,8 +18,12 @@ from ...restorerid_core.faces.select import (
     parse_numbers,
     reason_to_skip,
 )
+from ...restorerid_core.faces.crop import CROP, CropFace, crop_faces
+from ...restorerid_core.faces.find.analyzer import FaceAnalyzer, load_analyzer
+from ...restorerid_core.faces.find.detection import SURE
+from ...restorerid_core.faces.find.packs import find_pack
 from ...restorerid_core.images.drawing import draw_outlines
-from ...restorerid_core.images.prepare import check_image, to_rgb
+from ...restorerid_core.images.prepare import bgr_from_image, check_image, to_rgb
 from ...restorerid_core.ranges import CROP_SIZE, FACE_SIZE, FACES, check_choice
 from ..host.face_features import searches
 from ..host.face_models import face_model_roots, face_models_input, validate_face_models
@@ -168,7 +167,7 @@ def find_faces(analyzer: FaceAnalyzer, photos: Tensor, order: str, progress: Any
     """The faces of (B, 3, H, W) photos, numbered in their order, photo after photo."""
     found: list[CropFace] = []
     for image, (photo, check) in enumerate(searches(photos, progress)):
-        faces = analyzer.find_all(photo_from_image(photo), check)
+        faces = analyzer.find_all(bgr_from_image(photo), check)
         found += [
             CropFace.of(faces[index], len(found) + rank, image)
             for rank, index in enumerate(arrange(faces, order), 1)

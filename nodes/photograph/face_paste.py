@@ -8,11 +8,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...restorerid_core.errors import RestorerIDError
+from ...restorerid_core.faces.choose import format_numbers
 from ...restorerid_core.faces.crop import FaceCrops
 from ...restorerid_core.faces.paste import PasteSettings, paste_faces
-from ...restorerid_core.faces.select import format_numbers
-from ...restorerid_core.faces.tone import COLORS
 from ...restorerid_core.images.prepare import check_image, to_rgb
+from ...restorerid_core.images.tone import COLORS
 from ...restorerid_core.ranges import FEATHER, SHARE, check_choice
 from ..host.types import CATEGORY, CropsType
 

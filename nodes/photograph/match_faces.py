@@ -12,18 +12,19 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...restorerid_core.errors import RestorerIDError
 from ...restorerid_core.faces.crop import FaceCrops
-from ...restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
-from ...restorerid_core.faces.match import BLIND, LEAVE, parse_choices
-from ...restorerid_core.faces.matching import (
-    FaceFeatures,
+from ...restorerid_core.faces.find.analyzer import FaceAnalyzer, load_analyzer
+from ...restorerid_core.faces.find.packs import FacePack
+from ...restorerid_core.faces.identity import FaceFeatures, embed_people
+from ...restorerid_core.faces.match import (
+    BLIND,
+    LEAVE,
     batches,
-    embed_people,
     match_photo,
+    parse_choices,
     report,
     work_ahead,
 )
-from ...restorerid_core.faces.packs import FacePack
-from ...restorerid_core.faces.person import Person, merge_people
+from ...restorerid_core.faces.people import Person, merge_people
 from ...restorerid_core.faces.reference import Reference, study_person
 from ...restorerid_core.ranges import COSINE, FACES_PER_RUN, check_choice, check_text
 from ..host.face_features import (

@@ -10,9 +10,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...restorerid_core.errors import RestorerIDError
-from ...restorerid_core.faces.names import tidy_name
-from ...restorerid_core.faces.people import MIN_SIDE
-from ...restorerid_core.faces.person import Person, merge_people
+from ...restorerid_core.faces.people import Person, merge_people, tidy_name
+from ...restorerid_core.faces.people_folder import MIN_SIDE
 from ...restorerid_core.images.prepare import check_image, to_rgb
 from ..host.face_models import face_choice_inputs
 from ..host.types import CATEGORY, ReferencesType

@@ -10,15 +10,15 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...restorerid_core.faces.align import CLIP_FACE, photo_from_image
+from ...restorerid_core.faces.align import CLIP_FACE
 from ...restorerid_core.faces.choose import FACE_RULES, LARGEST, choose_face
-from ...restorerid_core.faces.detect import DetectedFace, FaceAnalyzer, load_analyzer
+from ...restorerid_core.faces.find.analyzer import DetectedFace, FaceAnalyzer, load_analyzer
+from ...restorerid_core.faces.find.packs import find_pack
 from ...restorerid_core.faces.identity import COMBINATIONS, build_identity
-from ...restorerid_core.faces.packs import find_pack
-from ...restorerid_core.faces.people import MIN_SIDE
+from ...restorerid_core.faces.people_folder import MIN_SIDE
 from ...restorerid_core.faces.reference import ReferenceFace, reference_face
 from ...restorerid_core.images.drawing import draw_outlines
-from ...restorerid_core.images.prepare import check_image, to_rgb
+from ...restorerid_core.images.prepare import bgr_from_image, check_image, to_rgb
 from ...restorerid_core.ranges import FACE_INDEX, check_choice
 from ..host.face_features import (
     clip_hidden,
@@ -129,7 +129,7 @@ def find_faces(
     embeddings, references = [], []
     for number, (reference, check) in enumerate(searches(photos, progress), 1):
         name = f"reference image {number} of {len(photos)}"
-        photo = photo_from_image(reference)
+        photo = bgr_from_image(reference)
         faces = analyzer.analyze(photo, rule != LARGEST, check)
         face = choose_face(faces, photo.shape, rule, index, name)
         if len(faces) > 1:

@@ -11,11 +11,10 @@ from comfy_api.latest import io
 
 from ...restorerid_core.conditions import LQCondition
 from ...restorerid_core.errors import RestorerIDError
-from ...restorerid_core.faces.align import photo_from_image
 from ...restorerid_core.faces.choose import require_portrait
-from ...restorerid_core.faces.detect import load_analyzer
-from ...restorerid_core.faces.packs import AUTO, find_pack
-from ...restorerid_core.images.prepare import check_image, prepare, to_rgb
+from ...restorerid_core.faces.find.analyzer import load_analyzer
+from ...restorerid_core.faces.find.packs import AUTO, find_pack
+from ...restorerid_core.images.prepare import bgr_from_image, check_image, prepare, to_rgb
 from ...restorerid_core.ranges import SIZE, check_choice
 from ..host.face_features import searches
 from ..host.face_models import face_model_roots, validate_face_models
@@ -113,7 +112,7 @@ def require_portraits(photos: torch.Tensor) -> None:
     analyzer = load_analyzer(find_pack(face_model_roots()))
     bar = comfy.utils.ProgressBar(len(photos))
     for number, (image, check) in enumerate(searches(photos, bar), 1):
-        photo = photo_from_image(image)
+        photo = bgr_from_image(image)
         name = "`image`" if len(photos) == 1 else f"`image` {number} of {len(photos)}"
         require_portrait(analyzer.detect(photo, check=check), photo.shape, name)
 

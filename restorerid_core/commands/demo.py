@@ -21,7 +21,7 @@ from .progress import load_torch
 
 if TYPE_CHECKING:
     from ..engine.photos import PhotoRestorer
-    from ..faces.detect import FaceAnalyzer
+    from ..faces.find.analyzer import FaceAnalyzer
 
 log = logging.getLogger(__name__)
 

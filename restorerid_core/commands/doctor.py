@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FETCH
-from ..faces.packs import search_pack
+from ..faces.find.packs import search_pack
 from ..weights.extra_paths import FILE as EXTRA_FILE
 from ..weights.locate import (
     ADAPTER,

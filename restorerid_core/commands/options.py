@@ -13,7 +13,7 @@ from ..degradation.config import PRESETS
 from ..engine.options import AUTO_NETWORK, DTYPES, NETWORKS, RESTORE, RestoreOptions
 from ..engine.schedulers import SAMPLERS
 from ..engine.settings import COLOR_FIXES, FULL, NEGATIVE, PROMPT, SMALL, STARTS
-from ..faces.names import BLIND
+from ..faces.people import BLIND
 from .arguments import add_device, add_models, number
 
 NAMES = {field.name for field in fields(RestoreOptions)}

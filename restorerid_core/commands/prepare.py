@@ -133,8 +133,8 @@ def open_preparation(args: argparse.Namespace, write: bool) -> Preparation:
         RestorerIDError: a model is missing or another one, or OUT is of other settings.
     """
     from ..engine.basis import face_files
-    from ..faces.detect import load_analyzer
-    from ..faces.packs import find_pack
+    from ..faces.find.analyzer import load_analyzer
+    from ..faces.find.packs import find_pack
     from ..training.data.clip import clip_file, open_features
     from ..training.data.prepare import RECORD, Preparation
     from ..weights.locate import folders, model_roots

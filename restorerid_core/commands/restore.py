@@ -12,8 +12,8 @@ from pathlib import Path
 
 from .. import ranges
 from ..engine.options import RESTORE
-from ..faces.names import BLIND, LEAVE
-from ..faces.tone import AUTO, COLORS
+from ..faces.people import BLIND, LEAVE
+from ..images.tone import AUTO, COLORS
 from ..photo_jobs import Job, files_written, plan, to_do
 from ..run_folder import DIGESTS, Digests, check_not_read
 from .arguments import number

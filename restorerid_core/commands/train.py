@@ -192,7 +192,7 @@ def keep_latents(config: LatentsConfig) -> Path:
     Raises:
         RestorerIDError: the photos, the VAE or dlib's recogniser cannot be used.
     """
-    from ..faces.dlib_recognition import load_recognition
+    from ..faces.dlib.recognition import load_recognition
     from ..training.keeping import Keeper
     from ..training.likeness import embed_faces
     from ..training.small_stages import load_autoencoder

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..faces.detect import EMBEDDING_DIM, FaceAnalyzer
-from ..faces.landmarks import TEMPLATE
-from ..faces.onnx_models import DETECTOR_SIZE
+from ..faces.align import TEMPLATE
+from ..faces.find.analyzer import EMBEDDING_DIM, FaceAnalyzer
+from ..faces.find.onnx_models import DETECTOR_SIZE
 
 SMALLEST, LARGEST = 60, 400
 """Pixels: faces that the cascade looks for on the detector's canvas."""

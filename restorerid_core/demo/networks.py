@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Size, Tensor
 
 from ..engine.sd15_shapes import clip_shapes, unet_shapes, vae_shapes
-from ..faces.packs import FacePack
+from ..faces.find.packs import FacePack
 from ..quality.musiq import musiq_network
 from ..weights.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models
 from .adapter_shapes import adapter_shapes, scaled

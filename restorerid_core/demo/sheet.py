@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ..engine.photos import PhotoRestorer
-from ..faces.align import photo_from_image
 from ..faces.crop import CROP, CropFace, extract
-from ..faces.detect import DetectedFace
+from ..faces.find.analyzer import DetectedFace
 from ..images.grid import labelled_grid
+from ..images.prepare import bgr_from_image
 
 LABELS = ("degraded photo", "its face", "reference", "restored face", "restored photo")
 
@@ -35,8 +35,8 @@ def result_sheet(
         note: stands before figures.
     """
     (person,) = restorer.people.values()
-    before = restorer.analyzer.find_all(photo_from_image(photo))[0]
-    after = restorer.analyzer.describe(photo_from_image(restored), before)
+    before = restorer.analyzer.find_all(bgr_from_image(photo))[0]
+    after = restorer.analyzer.describe(bgr_from_image(restored), before)
     faces = [_cut(photo, before), _cut(reference, person.faces[0].face), _cut(restored, after)]
     assert restorer.quality is not None
     earlier, quality = restorer.quality(torch.stack([faces[0], faces[2]]), (CROP, CROP))

@@ -12,13 +12,12 @@ from torch import Tensor
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import Degradation
 from ..engine.small import SIDE
-from ..faces.align import photo_from_image
+from ..faces.align import TEMPLATE
 from ..faces.choose import choose_face
 from ..faces.crop import CROP, CropFace, extract
-from ..faces.dlib_faces import load_dlib
-from ..faces.landmarks import TEMPLATE
+from ..faces.dlib.analyzer import load_dlib
 from ..images.grid import labelled_grid
-from ..images.prepare import resize
+from ..images.prepare import bgr_from_image, resize
 from ..quality.pixels import psnr
 from .picture import portrait
 
@@ -38,7 +37,7 @@ class Faces:
     def of_the_portrait(cls) -> Faces:
         """Cut out of scikit-image's portrait."""
         image = portrait()
-        photo = photo_from_image(image)
+        photo = bgr_from_image(image)
         face = CropFace.of(choose_face(load_dlib().analyze(photo), photo.shape), 1)
         crop = extract(image, face.transform((1.0, 1.0), DEGRADED_AT), DEGRADED_AT)[None]
         both = (crop, Degradation(PRESETS[PRESET])(crop, SEED))
@@ -76,5 +75,5 @@ def _embedding(face: Tensor) -> np.ndarray:
     """dlib's, at unit length, of a face (3, S, S) in [0, 1] that lies on FFHQ's template."""
     side = face.shape[-1]
     landmarks = (TEMPLATE + 0.5) * side / CROP - 0.5
-    embedding = load_dlib().embed(photo_from_image(face), landmarks)
+    embedding = load_dlib().embed(bgr_from_image(face), landmarks)
     return embedding / np.linalg.norm(embedding)

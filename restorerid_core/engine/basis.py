@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..faces.packs import FacePack
+from ..faces.find.packs import FacePack
 from ..quality.musiq import musiq_weights
 from ..run_folder import Digests, digest_of
 from ..weights.locate import MUSIQ, Models, folders, model_roots

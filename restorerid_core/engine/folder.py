@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..atomic_files import write_text
 from ..errors import explain
-from ..faces.people import readable
+from ..faces.people_folder import readable
 from ..images.files import read_photo, save
 from ..images.grid import labelled_grid
 from ..markdown import markdown_text, to_markdown

@@ -12,12 +12,12 @@ import torch
 from .. import ranges
 from ..conditions import FaceIdentity
 from ..errors import RestorerIDError
-from ..faces.detect import FaceAnalyzer, load_analyzer
-from ..faces.dlib_faces import DlibAnalyzer, load_dlib
+from ..faces.dlib.analyzer import DlibAnalyzer, load_dlib
+from ..faces.find.analyzer import FaceAnalyzer, load_analyzer
+from ..faces.identity import FaceFeatures, embed_people
 from ..faces.match import BLIND, LEAVE
-from ..faces.matching import FaceFeatures, embed_people
 from ..faces.paste import PasteSettings
-from ..faces.person import Person
+from ..faces.people import Person
 from ..faces.reference import Reference
 from ..id_scale import IDScalePreset, read_preset
 from ..quality.musiq import load_musiq, musiq_weights

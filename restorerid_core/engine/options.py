@@ -7,8 +7,8 @@ from pathlib import Path
 
 from .. import ranges
 from ..errors import RestorerIDError
-from ..faces.names import BLIND, LEAVE
-from ..faces.tone import AUTO, COLORS
+from ..faces.people import BLIND, LEAVE
+from ..images.tone import AUTO, COLORS
 from .settings import FULL, NEGATIVE, PROMPT, Settings
 
 RESTORE = "restore"
@@ -33,7 +33,7 @@ class RestoreOptions:
         unmatched: what happens to faces of nobody, `BLIND` or `LEAVE`; None leaves them where there
             are references.
         large_faces: of more pixels than the small network gives: `LEAVE` or `RESTORE`.
-        color: one of `faces.tone.COLORS`.
+        color: one of `images.tone.COLORS`.
         faces_per_run: largest batch.
         network: one of `NETWORKS`.
         steps, guidance, sampler, size, color_fix, start, seed: as in `Settings`.

@@ -12,18 +12,15 @@ from torch import Tensor
 from .. import id_scale, ranges
 from ..conditions import FaceIdentity
 from ..errors import RestorerIDError
-from ..faces.align import photo_from_image
-from ..faces.choose import choose_face
+from ..faces.choose import arrange, choose_face
 from ..faces.crop import CROP, CropFace, FaceCrops, crop_faces
-from ..faces.detect import FaceAnalyzer
-from ..faces.match import BLIND, LEAVE, match_faces, reason
-from ..faces.matching import batches, work_ahead
-from ..faces.packs import FacePack
+from ..faces.find.analyzer import FaceAnalyzer
+from ..faces.find.packs import FacePack
+from ..faces.match import BLIND, LEAVE, batches, match_faces, reason, work_ahead
 from ..faces.paste import PasteSettings, brightness, keeps_tone, paste_faces
 from ..faces.reference import Reference
-from ..faces.select import arrange
 from ..id_scale import IDScalePreset
-from ..images.prepare import prepare, resize
+from ..images.prepare import bgr_from_image, prepare, resize
 from .quality import Quality
 from .restorer import Restorer
 from .settings import Settings
@@ -115,7 +112,7 @@ class PhotoRestorer:
         Raises:
             RestorerIDError: there is no face.
         """
-        found = self.analyzer.find_all(photo_from_image(photo))
+        found = self.analyzer.find_all(bgr_from_image(photo))
         if not found:
             raise RestorerIDError(
                 "no face was found in the photo: use one with a face of 30 px or more, or --aligned"
@@ -193,7 +190,7 @@ class PhotoRestorer:
     def _person_of(self, crop: Tensor) -> tuple[str, float | None]:
         if len(self.identities) == 1:
             return next(iter(self.identities)), None
-        photo = photo_from_image(crop)
+        photo = bgr_from_image(crop)
         found = self.analyzer.analyze(photo) if self.identities else []
         if not found:
             return BLIND, None

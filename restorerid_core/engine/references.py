@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import RestorerIDError
-from ..faces.detect import FaceAnalyzer
-from ..faces.people import find_sources, read_people
-from ..faces.person import Person, merge_people
+from ..faces.find.analyzer import FaceAnalyzer
+from ..faces.people import Person, merge_people
+from ..faces.people_folder import find_sources, read_people
 from ..faces.reference import Reference, look_alikes, study_person
 from ..images.files import list_photos, warn_of_others
 from .options import split_reference

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from ..errors import RestorerIDError
-from ..faces.dlib_faces import dlib_pack
-from ..faces.matching import FaceFeatures
+from ..faces.dlib.analyzer import dlib_pack
+from ..faces.identity import FaceFeatures
 from ..quality.identity_left import IdentityLeftNetwork
 from ..weights.conversion import SD15_NAME, SLIM_NAME
 from ..weights.locate import Models

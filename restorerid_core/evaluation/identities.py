@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import RestorerIDError
-from ..faces.person import Person
+from ..faces.people import Person
 from ..images.files import list_folders, list_photos, read_photo
 from ..images.prepare import prepare
 

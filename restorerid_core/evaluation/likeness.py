@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from ..faces.align import photo_from_image
 from ..faces.choose import choose_face
-from ..faces.detect import DetectedFace, FaceAnalyzer
-from ..faces.detection import overlap
+from ..faces.find.analyzer import DetectedFace, FaceAnalyzer
+from ..faces.find.detection import overlap
 from ..faces.similarity import MIN_OVERLAP
+from ..images.prepare import bgr_from_image
 
 SIDE = 512
 """Pixels of the shorter side at which LMSE is given, whatever the images' size."""
@@ -31,7 +31,7 @@ def likeness(
         image: (3, H, W) in [0, 1], of the original's size.
         face: the original's, from `find_face`.
     """
-    photo = photo_from_image(image)
+    photo = bgr_from_image(image)
     found = at_place(analyzer.analyze(photo), face)
     if found is None:
         return None, float(analyzer.describe(photo, face).embedding @ face.embedding)
@@ -44,7 +44,7 @@ def likeness(
 
 def find_face(analyzer: FaceAnalyzer, original: Tensor) -> DetectedFace | None:
     """The largest face of a portrait (3, H, W) in [0, 1]."""
-    photo = photo_from_image(original)
+    photo = bgr_from_image(original)
     found = analyzer.analyze(photo)
     return choose_face(found, photo.shape) if found else None
 

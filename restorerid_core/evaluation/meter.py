@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RestorerIDError
-from ..faces.detect import DetectedFace, FaceAnalyzer
+from ..faces.find.analyzer import DetectedFace, FaceAnalyzer
 from ..images.prepare import resize
 from ..quality.lpips import load_lpips, lpips_weights
 from ..quality.musiq import load_musiq, musiq_scores, musiq_weights

@@ -15,9 +15,9 @@ from ..engine.open import left_quality, load_faces, open_restorer
 from ..engine.options import RestoreOptions
 from ..engine.photos import PhotoRestorer
 from ..errors import RestorerIDError
-from ..faces.detect import load_analyzer
-from ..faces.dlib_faces import dlib_pack, load_dlib
-from ..faces.packs import find_pack
+from ..faces.dlib.analyzer import dlib_pack, load_dlib
+from ..faces.find.analyzer import load_analyzer
+from ..faces.find.packs import find_pack
 from ..quality.lpips import lpips_weights
 from ..run_folder import DIGESTS, Digests, check_not_read, digest_of
 from ..weights.locate import Models, folders, model_roots

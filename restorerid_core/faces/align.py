@@ -1,19 +1,22 @@
-"""Photos as insightface wants them, and aligned crops of their faces.
+"""Faces that lie as a network wants them: the templates, and how far a face is from upright.
 
-A *photo* is an (H, W, 3) uint8 array in BGR order.
+Landmarks are (5, 2) pixels: eyes, nose, mouth corners, the viewer's left first. A *bgr* is an
+(H, W, 3) uint8 array in BGR order, as OpenCV and insightface use them.
 """
 
 import numpy as np
-from torch import Tensor
+
+from .warp import fit_similarity
 
 CLIP_FACE = 224
 ARCFACE_FACE = 112
-
-
-def photo_from_image(image: Tensor) -> np.ndarray:
-    """An (H, W, 3) uint8 BGR photo from a (3, H, W) RGB image in [0, 1]; values are clamped."""
-    rgb = image.detach().float().cpu().clamp(0, 1).mul(255).round().byte()
-    return np.ascontiguousarray(rgb.flip(0).permute(1, 2, 0).numpy())
+# FFHQ's five landmarks at 512 px, by which facexlib and the paper's data align faces.
+TEMPLATE = np.array(
+    [[192.98138, 239.94708], [318.90277, 240.19360], [256.63416, 314.01935],
+     [201.26117, 371.41043], [313.08905, 371.15118]]
+)  # fmt: skip
+EYES = 126.0
+"""Pixels between the template's eyes."""
 
 
 def align_face(photo: np.ndarray, landmarks: np.ndarray, size: int = CLIP_FACE) -> np.ndarray:
@@ -27,3 +30,23 @@ def align_face(photo: np.ndarray, landmarks: np.ndarray, size: int = CLIP_FACE) 
     from insightface.utils import face_align
 
     return face_align.norm_crop(photo, landmarks, image_size=size)
+
+
+def lean_of(landmarks: np.ndarray) -> float:
+    """How far the head leans to the viewer's right, degrees in (-180, 180]; 0 of a single point."""
+    if not np.ptp(landmarks, axis=0).any():
+        return 0.0
+    to_template = fit_similarity(landmarks, TEMPLATE)
+    return float(-np.degrees(np.arctan2(to_template[1, 0], to_template[0, 0])))
+
+
+def misfit_of(landmarks: np.ndarray) -> float:
+    """Root mean square distance to the template at its best fit, in parts of the eyes' distance.
+
+    Heads seen from the side have up to 0.4; what is no face, or a mirrored one, has more.
+    """
+    if not np.ptp(landmarks, axis=0).any():
+        return float("inf")
+    to_template = fit_similarity(landmarks, TEMPLATE)
+    fitted = landmarks @ to_template[:, :2].T + to_template[:, 2]
+    return float(np.sqrt(((fitted - TEMPLATE) ** 2).sum(1).mean())) / EYES

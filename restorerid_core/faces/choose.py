@@ -1,11 +1,17 @@
-"""Which of several faces is meant."""
+"""Which of the faces of a photo are meant, and in which order. Needs no torch, as `people`."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
 
-import numpy as np
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
-from .detect import DetectedFace, Detection
+from ..ranges import SHOWN, check_text
+
+if TYPE_CHECKING:
+    from .find.analyzer import DetectedFace
+    from .find.detection import Detection
 
 LARGEST, BY_INDEX = "largest", "by index"
 # The release takes the first face the detector lists, which is the one of the highest score and
@@ -25,6 +31,16 @@ LARGE = 0.2
 """Of the photo's shorter side: a face below it is too small to be restored with the whole photo."""
 RIVAL = 0.5
 """Of the largest face's area: another face above it is no bystander."""
+ORDERS: dict[str, Callable[[Detection], float]] = {
+    "left to right": lambda face: float(face.center[0]),
+    "top to bottom": lambda face: float(face.center[1]),
+    "largest first": lambda face: -face.area,
+    "highest score first": lambda face: -face.score,
+}
+ALL = "all"
+LONGEST = 5000
+"""Characters of a choice of faces."""
+_NUMBERS = re.compile(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?")
 
 
 def choose_face(
@@ -73,6 +89,8 @@ def require_portrait(faces: Sequence[Detection], photo_shape: Sequence[int], nam
     Raises:
         RestorerIDError: there is no face, it is small, or there are several.
     """
+    import numpy as np
+
     height, width = photo_shape[:2]
     sides = [
         np.clip(f.bbox[2:], 0, (width, height)) - np.clip(f.bbox[:2], 0, (width, height))
@@ -93,3 +111,63 @@ def require_portrait(faces: Sequence[Detection], photo_shape: Sequence[int], nam
         "picture: crop it, or restore the faces of a whole photo with Face Crop and Face Paste "
         "(restorerid_group_photo); for a face too damaged to be found set `face_check` to off."
     )
+
+
+def parse_numbers(text: str) -> set[int] | None:
+    """Numbers such as "1, 3-5" as a set; "all" and an empty text are None, every face.
+
+    Raises:
+        RestorerIDError: anything else.
+    """
+    if check_text(text, LONGEST, "faces").strip().casefold() in ("", ALL):
+        return None
+    numbers: set[int] = set()
+    for part in re.split("[,;]", text):
+        found = _NUMBERS.fullmatch(part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 1 <= first <= last:
+            raise RestorerIDError(
+                f"`faces` is '{text:.{SHOWN}}'; expected '{ALL}' or the numbers of faces as on "
+                "the preview, such as '1, 3-5'."
+            )
+        numbers.update(range(first, last + 1))
+    return numbers
+
+
+def format_numbers(numbers: Iterable[int]) -> str:
+    """Such as `face 3` or `faces 1, 3-5`."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in runs]
+    several = len(runs) > 1 or any(first != last for first, last in runs)
+    return f"face{'s' * several} {', '.join(texts)}"
+
+
+def reason_to_skip(
+    number: int, rank: int, face: Detection, wanted: set[int] | None, limit: int, smallest: float
+) -> str | None:
+    """Why a face is not cropped, or None.
+
+    Args:
+        number: the face's, from 1.
+        rank: how many faces were chosen before it.
+        wanted: numbers to take, None for all.
+        limit: how many to take at most, 0 for all.
+        smallest: pixels that the longer side of the face's box must have.
+    """
+    if wanted is not None and number not in wanted:
+        return "not chosen"
+    if max(face.size) < smallest:
+        return f"smaller than {smallest:g} px"
+    if limit and rank >= limit:
+        return f"more than {limit} faces"
+    return None
+
+
+def arrange(faces: Sequence[Detection], order: str) -> list[int]:
+    """Indices of the faces in one of the `ORDERS`."""
+    return sorted(range(len(faces)), key=lambda index: ORDERS[order](faces[index]))

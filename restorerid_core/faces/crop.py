@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .detect import DetectedFace
-from .landmarks import TEMPLATE
-from .packs import FacePack
+from .align import TEMPLATE
+from .find.analyzer import DetectedFace
+from .find.packs import FacePack
 from .warp import coordinates, fit_similarity, inverse, rescaled, sample, scale_of, shrunk
 
 CROP = 512

@@ -1,17 +1,37 @@
 """One identity, or several, from one or more reference faces."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import FaceIdentity
+from .reference import Reference
 
 AVERAGE = "average"
 SIDE_BY_SIDE = "side by side"
 ONE_PER_IMAGE = "one per image"
 COMBINATIONS = (AVERAGE, SIDE_BY_SIDE, ONE_PER_IMAGE)
+
+
+@dataclass(frozen=True)
+class FaceFeatures:
+    """The networks that turn aligned faces into ID tokens; tensors are float32 on the CPU.
+
+    Attributes:
+        clip_hidden: (n, 224, 224, 3) BGR in [0, 1] to (n, 257, 1280).
+        unconditional_hidden: gives (1, 257, 1280).
+        project: (n, 512) and (n, 257, 1280) to (n, T, 768).
+    """
+
+    clip_hidden: Callable[[Tensor], Tensor]
+    unconditional_hidden: Callable[[], Tensor]
+    project: Callable[[Tensor, Tensor], Tensor]
 
 
 def build_identity(
@@ -60,3 +80,21 @@ def stack_identities(identities: Sequence[FaceIdentity]) -> FaceIdentity:
         identities[0].uncond_tokens,
         torch.cat([identity.embedding for identity in identities]),
     )
+
+
+def embed_people(people: Sequence[Reference], features: FaceFeatures) -> dict[str, FaceIdentity]:
+    """The identity of each person by name, their photos averaged by quality."""
+    if not people:
+        return {}
+    uncond = features.unconditional_hidden()
+    identities = {}
+    for person in people:
+        crops = torch.from_numpy(np.stack([face.crop for face in person.faces])).float() / 255
+        identities[person.name] = build_identity(
+            torch.from_numpy(np.stack([face.face.embedding for face in person.faces])).float(),
+            features.clip_hidden(crops),
+            uncond,
+            features.project,
+            weights=torch.from_numpy(person.weights).float(),
+        )
+    return identities

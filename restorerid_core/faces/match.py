@@ -1,20 +1,20 @@
-"""Who is who: the faces of a photo and the people of the references."""
+"""Who is who: the faces of a photo, the people of the references, and who is restored with whom."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ..conditions import FaceIdentity
 from ..errors import RestorerIDError
 from ..ranges import SHOWN
-from .names import BLIND, LEAVE, name_key
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from .crop import CropFace
+from .crop import CropFace, FaceCrops
+from .identity import stack_identities
+from .people import BLIND, LEAVE, name_key
+from .reference import Reference, look_alikes
 
 Choices = Mapping[tuple[int | None, int], str]
 """(photo from 1, or None for every photo; face) to a person's name, `BLIND` or `LEAVE`."""
@@ -55,8 +55,6 @@ def match_faces(
             everybody appear any number of times.
         chosen: results that are settled, by the face's row.
     """
-    import numpy as np
-
     names = sorted(people)
     cosines = np.zeros((len(embeddings), len(names)))
     if cosines.size:
@@ -157,3 +155,77 @@ def match_table(faces: Sequence[CropFace], matches: Sequence[Match], unmatched: 
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (zip(row, widths, strict=True) for row in rows)
     return "\n".join("  ".join(cell.ljust(w) for cell, w in line).rstrip() for line in lines)
+
+
+def match_photo(
+    crops: FaceCrops, known: Mapping[str, Reference], threshold: float, once: bool, chosen: Choices
+) -> list[Match]:
+    """One decision for each crop; a choice by hand counts where the person has a usable photo."""
+    people = {name: person.template for name, person in known.items() if person.faces}
+    by_hand = {
+        row: result
+        for row, face in enumerate(crops.faces)
+        for photo in (None, crops.photo + 1)
+        if (result := chosen.get((photo, face.number))) in (*people, BLIND, LEAVE)
+    }
+    embeddings = np.array([face.face.embedding for face in crops.faces])
+    images = [face.image for face in crops.faces] if once else None
+    return match_faces(embeddings, people, threshold, images, by_hand)
+
+
+def batches(
+    crops: FaceCrops, results: Sequence[str], identities: Mapping[str, FaceIdentity], limit: int
+) -> Iterator[tuple[FaceIdentity | None, FaceCrops]]:
+    """Identities and crops of each run of the sampler, at most `limit` faces; None is blind.
+
+    `results` has a name, `BLIND` or `LEAVE` for each crop.
+    """
+    named = [row for row, result in enumerate(results) if result not in (BLIND, LEAVE)]
+    blind = [row for row, result in enumerate(results) if result == BLIND]
+    for rows in (named, blind):
+        for start in range(0, len(rows), limit):
+            part = rows[start : start + limit]
+            people = [identities[results[row]] for row in part if rows is named]
+            yield stack_identities(people) if people else None, crops.subset(part)
+
+
+def work_ahead(runs: Sequence[int], faces: int) -> str:
+    """What the sampler is about to do; `runs` are the numbers of faces of its runs.
+
+    Such as `12 of 29 face(s) are restored, in 3 run(s) of the sampler: as long as 12 portraits`.
+    """
+    if not runs:
+        return f"none of {faces} face(s) is restored"
+    return (
+        f"{sum(runs)} of {faces} face(s) are restored, in {len(runs)} run(s) of the sampler: as "
+        f"long as {sum(runs)} portrait(s)"
+    )
+
+
+def report(
+    crops: Sequence[FaceCrops],
+    matches: Sequence[Sequence[Match]],
+    known: Mapping[str, Reference],
+    chosen: Choices,
+    unmatched: str,
+    same: float,
+) -> str:
+    """Tables of who is who, and sentences on choices and references.
+
+    Args:
+        unmatched: `BLIND` or `LEAVE`.
+        same: cosine from which on the recogniser takes two people for one.
+    """
+    lines = []
+    for photo, decided in zip(crops, matches, strict=True):
+        lines.append(f"photo {photo.photo + 1}: {len(decided)} face(s) to match")
+        if decided:
+            lines.append(match_table(photo.faces, decided, unmatched))
+    there = {(photo.photo + 1, face.number) for photo in crops for face in photo.faces}
+    for (photo, number), result in chosen.items():
+        if not any(number == n and photo in (None, p) for p, n in there):
+            lines.append(f"choices: face {number} is not among the crops, so it changes nothing")
+        elif result in known and not known[result].faces:
+            lines.append(f"choices: {result} has no usable photo, so face {number} is not theirs")
+    lines += [note for person in known.values() for note in person.notes]
+    return "\n".join([*lines, *look_alikes(known.values(), same)])

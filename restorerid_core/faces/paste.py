@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ..errors import RestorerIDError
+from ..images.tone import AUTO, PHOTO, has_one_tone
 from .crop import CROP, CropFace, FaceCrops, extract, window_of
 from .mask import HEAD_AXES, REACH, face_mask
-from .tone import AUTO, PHOTO, has_one_tone
 from .warp import coordinates, rescaled, sample, scale_of, shrunk
 
 LUMA = (0.299, 0.587, 0.114)

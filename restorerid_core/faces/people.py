@@ -1,58 +1,71 @@
-"""People from a folder of pictures: a picture is a person, and so is a subfolder of pictures."""
+"""The people who are looked for in a photo, and how their names are compared.
+
+Needs no torch, for `--help` to be quick.
+"""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from torch import Tensor
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..errors import RestorerIDError
-from ..images.files import list_folders, list_photos, read_photo
-from ..images.prepare import at_most, check_image
-from .person import Person, merge_people
+from .choose import LARGEST
 
-LARGEST = 2048
-"""Pixels: more of a reference photo is not kept, for its face is used at 224 px."""
-MIN_SIDE = 32
-"""Pixels; a face of a smaller photo has no features left."""
+if TYPE_CHECKING:
+    from torch import Tensor
 
-
-def find_sources(root: Path) -> list[tuple[Path, list[Path]]]:
-    """Each picture and each subfolder of `root`, with its pictures."""
-    alone = [(path, [path]) for path in list_photos(root)]
-    return [*alone, *((path, _pictures(path)) for path in list_folders(root))]
+BLIND, LEAVE = "blind", "leave"
+"""What is said instead of a name: restore without a reference, or do not touch."""
+UNNAMED = "unnamed"
+"""Who has a name of blanks."""
 
 
-def readable(text: str) -> str:
-    """Bytes of file names that are no UTF-8 (old archives have them) become escapes."""
-    return os.fsencode(text).decode(errors="backslashreplace")
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One person and the reference photos of them.
+
+    `photos` are (H, W, 3) RGB in [0, 1], of any sizes; `rule` and `index` choose the face where a
+    photo shows several, as in `choose_face`.
+    """
+
+    name: str
+    photos: tuple[Tensor, ...]
+    rule: str = LARGEST
+    index: int = 0
 
 
-def _pictures(folder: Path) -> list[Path]:
-    try:
-        return list_photos(folder)
-    except RestorerIDError:  # the report then names it as a folder without a readable picture
-        return []
+def merge_people(people: Iterable[Person]) -> tuple[Person, ...]:
+    """One entry a name, in the order of their first appearance: photos of one name belong together.
+
+    Anna, anna and ANNA are one name (`name_key`), written as where it first appears, without blanks
+    around it. The rule for choosing a face is that of the name's first entry.
+
+    Raises:
+        RestorerIDError: somebody is called `BLIND` or `LEAVE`.
+    """
+    merged: dict[str, Person] = {}
+    for person in people:
+        key = name_key(person.name)
+        if key in (BLIND, LEAVE):
+            raise RestorerIDError(
+                f"a person of the references is called '{person.name}', but this word tells what "
+                "to do with a face; expected any other name: rename the person, or the file or "
+                "folder that is called so."
+            )
+        known = merged.get(key)
+        name = known.name if known else tidy_name(person.name) or UNNAMED
+        photos = (known.photos if known else ()) + person.photos
+        merged[key] = replace(known or person, name=name, photos=photos)
+    return tuple(merged.values())
 
 
-def read_people(
-    sources: list[tuple[Path, list[Path]]],
-) -> tuple[tuple[Person, ...], list[str]]:
-    """The people, and a sentence about each file and subfolder that gave nothing."""
-    people: list[Person] = []
-    problems: list[str] = []
-    for path, files in sources:
-        photos: list[Tensor] = []
-        for file in files:
-            try:
-                photo = at_most(read_photo(file).movedim(-1, 0)[None], LARGEST).movedim(1, -1)
-                photos.extend(check_image(photo, str(file), MIN_SIDE))
-            except RestorerIDError as error:
-                problems.append(str(error))
-        if photos:
-            name = path.stem if path in files else path.name
-            people.append(Person(readable(name), tuple(photos)))
-        elif path not in files:
-            problems.append(f"the folder '{path}' has no picture that could be read.")
-    return merge_people(people), problems
+def tidy_name(text: str) -> str:
+    """A name in composed form (file names of Macs are decomposed) and with single blanks."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def name_key(text: str) -> str:
+    """Equal for the spellings of one name: upper or lower case, composed or not, any blanks."""
+    return unicodedata.normalize("NFC", tidy_name(text).casefold())

@@ -9,12 +9,13 @@ from itertools import combinations
 import numpy as np
 
 from ..errors import RestorerIDError
-from .align import ARCFACE_FACE, CLIP_FACE, align_face, photo_from_image
+from ..images.prepare import bgr_from_image
+from .align import ARCFACE_FACE, CLIP_FACE, align_face
 from .choose import LARGEST, RIVAL, choose_face
-from .detect import Check, DetectedFace, FaceAnalyzer, go_on
-from .detection import SURE
+from .find.analyzer import Check, DetectedFace, FaceAnalyzer, go_on
+from .find.detection import SURE
 from .limits import BLURRED, SHARP, SMALL_FACE
-from .person import Person
+from .people import Person
 
 CUT = 0.15
 """Of a face's box: what lies beyond the photo's edge is more than the box's own slack."""
@@ -100,7 +101,7 @@ def study_person(analyzer: FaceAnalyzer, person: Person, check: Check = go_on) -
     faces, notes = [], []
     for number, image in enumerate(person.photos):
         name = _photo_name(person.name, number, len(person.photos))
-        photo = photo_from_image(image.movedim(-1, 0))
+        photo = bgr_from_image(image.movedim(-1, 0))
         part = _part(check, number, len(person.photos))
         found = analyzer.analyze(photo, person.rule != LARGEST, part)
         try:

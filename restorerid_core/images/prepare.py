@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -166,3 +167,9 @@ def at_most(image: Tensor, side: int) -> Tensor:
         image,
         (round(image.shape[-2] * side / longer) or 1, round(image.shape[-1] * side / longer) or 1),
     )
+
+
+def bgr_from_image(image: Tensor) -> np.ndarray:
+    """An (H, W, 3) uint8 BGR array from a (3, H, W) RGB image in [0, 1]; values are clamped."""
+    rgb = image.detach().float().cpu().clamp(0, 1).mul(255).round().byte()
+    return np.ascontiguousarray(rgb.flip(0).permute(1, 2, 0).numpy())

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..engine.vae import VAE_SCALE
-from ..faces.dlib_chip import face_chips
+from ..faces.dlib.chip import face_chips
 
 
 class Likeness(nn.Module):

@@ -15,7 +15,7 @@ from ..degradation.pipeline import Degradation
 from ..engine.clip import encode_prompts
 from ..engine.models import SD15, load_sd15
 from ..errors import RestorerIDError
-from ..faces.dlib_recognition import load_recognition
+from ..faces.dlib.recognition import load_recognition
 from ..weights.conversion import SLIM_NAME
 from .averages import averaged
 from .config import Stage, TrainingConfig

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..faces.packs import FacePack
+from ..faces.find.packs import FacePack
 from .extra_paths import extra_folders
 from .glance import fault_at_a_glance
 from .published import pyiqa_cache

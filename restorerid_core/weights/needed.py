@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..atomic_files import replacing
 from ..errors import FETCH, RestorerIDError
-from ..faces.packs import search_pack
+from ..faces.find.packs import search_pack
 from ..run_folder import sha256_of
 from .hub import HubFile, Offer, download
 from .locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models, faults, find_file, folders

@@ -15,9 +15,9 @@ from onnx_files import save_network
 from PIL import Image
 from torch import Tensor
 
-from restorerid_core.faces.align import photo_from_image
-from restorerid_core.faces.detect import FaceAnalyzer, load_analyzer
-from restorerid_core.faces.packs import find_pack
+from restorerid_core.faces.find.analyzer import FaceAnalyzer, load_analyzer
+from restorerid_core.faces.find.packs import find_pack
+from restorerid_core.images.prepare import bgr_from_image
 from restorerid_core.weights import conversion, locate
 from restorerid_core.weights import needed as needed
 from restorerid_core.weights.glance import PICKLE_MAGIC
@@ -57,7 +57,7 @@ def read_photo(faces_dir: Path) -> Callable[[str], np.ndarray]:
 
     def read(name: str) -> np.ndarray:
         rgb = np.asarray(Image.open(faces_dir / name).convert("RGB"))
-        return photo_from_image(torch.from_numpy(rgb / np.float32(255)).movedim(-1, 0))
+        return bgr_from_image(torch.from_numpy(rgb / np.float32(255)).movedim(-1, 0))
 
     return read
 

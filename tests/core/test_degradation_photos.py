@@ -9,9 +9,10 @@ from torch import Tensor
 
 from restorerid_core.degradation.config import PRESETS
 from restorerid_core.degradation.pipeline import Degradation
-from restorerid_core.faces.align import align_face, photo_from_image
-from restorerid_core.faces.detect import FaceAnalyzer
+from restorerid_core.faces.align import align_face
+from restorerid_core.faces.find.analyzer import FaceAnalyzer
 from restorerid_core.images.files import read_photo
+from restorerid_core.images.prepare import bgr_from_image
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +59,11 @@ def test_light_copies_are_more_alike_than_heavy_ones(
 ):
     cosines: dict[str, list[float]] = {preset: [] for preset in ("light", "heavy")}
     for original, _ in samples:
-        face = analyzer.analyze(photo_from_image(original))[0]
+        face = analyzer.analyze(bgr_from_image(original))[0]
         for preset, found in cosines.items():
             for seed in range(2):
                 copy = Degradation(PRESETS[preset])(original[None], seed)[0]
-                crop = align_face(photo_from_image(copy), face.landmarks, 112)
+                crop = align_face(bgr_from_image(copy), face.landmarks, 112)
                 embedding = analyzer.recognizer.get_feat(crop).ravel()
                 found.append(float(embedding @ face.embedding / np.linalg.norm(embedding)))
     assert 0.5 < np.mean(cosines["light"]) < 0.95

@@ -29,8 +29,8 @@ from restorerid_core.demo.networks import (
 from restorerid_core.demo.picture import degraded, portrait
 from restorerid_core.engine.clip import tokenizer
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.align import photo_from_image
-from restorerid_core.faces.detect import Detection, FaceAnalyzer
+from restorerid_core.faces.find.analyzer import Detection, FaceAnalyzer
+from restorerid_core.images.prepare import bgr_from_image
 from restorerid_core.quality.musiq import load_musiq, musiq_scores
 from restorerid_core.weights import locate
 from restorerid_core.weights.inspection import inspect
@@ -75,7 +75,7 @@ def test_the_portrait_loses_its_detail_and_keeps_its_colours():
 
 def test_the_portrait_and_its_degraded_copy_show_one_face():
     analyzer = stand_in_analyzer()
-    clear, poor = (photo_from_image(photo) for photo in (portrait(), degraded(portrait())))
+    clear, poor = (bgr_from_image(photo) for photo in (portrait(), degraded(portrait())))
     for found in (analyzer.analyze(clear), analyzer.find_all(poor)):
         (face,) = found
         assert np.abs(face.bbox - FACE).max() < 10
@@ -100,7 +100,7 @@ def test_the_recogniser_tells_pictures_apart():
     analyzer = stand_in_analyzer()
     photo, place = portrait(), at_face(portrait())
     same, worse, flipped = (
-        analyzer.describe(photo_from_image(image), place).embedding
+        analyzer.describe(bgr_from_image(image), place).embedding
         for image in (photo, degraded(photo), photo.flip(1))
     )
     assert same @ worse > 0.9
@@ -114,7 +114,7 @@ def test_a_recogniser_of_another_width_is_named():
 
     analyzer = FaceAnalyzer(CascadeDetector(), Narrow(), (512, 512), "narrow.onnx")
     with pytest.raises(RestorerIDError, match=r"narrow\.onnx gives 128 numbers .* expected 512"):
-        analyzer.describe(photo_from_image(portrait()), at_face(portrait()))
+        analyzer.describe(bgr_from_image(portrait()), at_face(portrait()))
 
 
 # Networks

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from restorerid_core.demo.picture import portrait
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.align import photo_from_image
 from restorerid_core.faces.crop import extract
-from restorerid_core.faces.dlib_chip import FFHQ_POINTS, face_chips
-from restorerid_core.faces.dlib_faces import DlibDetector, load_dlib
-from restorerid_core.faces.dlib_files import model_file
-from restorerid_core.faces.dlib_recognition import CHIP, FILE, FaceRecognition, load_recognition
+from restorerid_core.faces.dlib.analyzer import DlibDetector, load_dlib
+from restorerid_core.faces.dlib.chip import FFHQ_POINTS, face_chips
+from restorerid_core.faces.dlib.files import model_file
+from restorerid_core.faces.dlib.recognition import CHIP, FILE, FaceRecognition, load_recognition
 from restorerid_core.faces.warp import fit_similarity
+from restorerid_core.images.prepare import bgr_from_image
 
 dlib: Any = pytest.importorskip("dlib")
 EYES = np.array([[203, 101], [247, 102]])
@@ -110,7 +110,7 @@ def test_missing_package_is_told():
 
 def test_the_portraits_face_is_found_and_known_again():
     analyzer = load_dlib()
-    photo = photo_from_image(portrait())
+    photo = bgr_from_image(portrait())
     (face,) = analyzer.analyze(photo)
     assert np.abs(face.landmarks[:2] - EYES).max() < 6 and 0.5 <= face.score <= 1
     assert (face.landmarks > face.bbox[:2]).all() and (face.landmarks < face.bbox[2:]).all()

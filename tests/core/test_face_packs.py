@@ -12,16 +12,16 @@ from helpers import ROOT
 from onnx_files import save_network
 
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.detect import FaceAnalyzer
-from restorerid_core.faces.onnx_models import (
+from restorerid_core.faces.find.analyzer import FaceAnalyzer
+from restorerid_core.faces.find.onnx_models import (
     CHOICE,
     Session,
     available_providers,
     open_model,
     open_session,
 )
-from restorerid_core.faces.onnx_signature import read_signature
-from restorerid_core.faces.packs import RECOGNITION, FacePack, find_pack, pack_folders
+from restorerid_core.faces.find.onnx_signature import read_signature
+from restorerid_core.faces.find.packs import RECOGNITION, FacePack, find_pack, pack_folders
 
 
 def save_pack(folder: Path) -> None:
@@ -151,7 +151,8 @@ def test_links_that_lead_in_circles_end(tmp_path: Path):
     save_pack(tmp_path / "models" / "buffalo_l")
     for name in "ab":
         (tmp_path / "models" / name).symlink_to(tmp_path / "models", target_is_directory=True)
-    code = "import sys; from pathlib import Path; from restorerid_core.faces.packs import find_pack"
+    code = "import sys; from pathlib import Path; "
+    code += "from restorerid_core.faces.find.packs import find_pack"
     code += "; print(find_pack([Path(sys.argv[1])]).detector.name)"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, timeout=30

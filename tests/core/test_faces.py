@@ -9,13 +9,11 @@ import pytest
 import torch
 
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.align import align_face, photo_from_image
+from restorerid_core.faces.align import align_face
 from restorerid_core.faces.choose import choose_face
-from restorerid_core.faces.detect import (
-    DetectedFace,
-    FaceAnalyzer,
-)
-from restorerid_core.faces.packs import FacePack, find_pack
+from restorerid_core.faces.find.analyzer import DetectedFace, FaceAnalyzer
+from restorerid_core.faces.find.packs import FacePack, find_pack
+from restorerid_core.images.prepare import bgr_from_image
 
 PEOPLE = ("1", "2", "4", "6", "8", "11")
 # insightface's 112-pixel ArcFace template.
@@ -50,7 +48,7 @@ def group(analyzer, read_photo) -> tuple[list[DetectedFace], np.ndarray]:
 
 def test_photo_is_bgr_uint8():
     image = torch.stack([torch.full((40, 50), value / 255) for value in (200, 100, 7)])
-    photo = photo_from_image(image)
+    photo = bgr_from_image(image)
     assert photo.shape == (40, 50, 3)
     assert photo.dtype == np.uint8
     assert photo[3, 4].tolist() == [7, 100, 200]
@@ -58,7 +56,7 @@ def test_photo_is_bgr_uint8():
 
 def test_photo_is_clamped():
     image = torch.stack([torch.full((40, 40), value) for value in (-0.5, 0.5, 1.5)])
-    assert photo_from_image(image)[0, 0].tolist() == [255, 128, 0]
+    assert bgr_from_image(image)[0, 0].tolist() == [255, 128, 0]
 
 
 # Detection and embeddings

@@ -28,7 +28,7 @@ from safetensors.torch import save
 from restorerid_core.__main__ import main
 from restorerid_core.commands.fetch import STAGING
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.packs import find_pack
+from restorerid_core.faces.find.packs import find_pack
 from restorerid_core.weights import conversion, locate
 from restorerid_core.weights.adapter_file import load_adapter
 from restorerid_core.weights.conversion import SD15_NAME, SLIM_NAME, convert

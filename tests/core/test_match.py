@@ -19,7 +19,7 @@ from restorerid_core.faces.match import (
     match_table,
     parse_choices,
 )
-from restorerid_core.faces.person import Person, merge_people
+from restorerid_core.faces.people import Person, merge_people
 
 PEOPLE = ("1", "2", "4", "6", "8", "11")
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.evaluation.likeness import at_place, find_face, landmark_mse, likeness
 from restorerid_core.evaluation.meter import METRICS, Meter, open_meter
-from restorerid_core.faces.align import photo_from_image
-from restorerid_core.faces.detect import FaceAnalyzer
+from restorerid_core.faces.find.analyzer import FaceAnalyzer
 from restorerid_core.images.files import read_photo
+from restorerid_core.images.prepare import bgr_from_image
 from restorerid_core.quality.lpips import load_lpips, lpips_weights
 from restorerid_core.quality.pixels import psnr, ssim
 
@@ -121,7 +121,7 @@ def test_likeness_equals_insightface(analyzer: FaceAnalyzer, faces_dir: Path, tm
     app = insightface.FaceAnalysis("small", str(tmp_path), providers=["CPUExecutionProvider"])
     app.prepare(0, det_size=(640, 640))
     images = [sample(faces_dir, name) for name in ("2-lq1", "2-lq1-gt")]
-    found = [app.get(photo_from_image(image))[0] for image in images]
+    found = [app.get(bgr_from_image(image))[0] for image in images]
     distance = np.square(found[0].kps - found[1].kps).sum() / 5
     cosine = found[0].embedding @ found[1].embedding
     cosine /= np.linalg.norm(found[0].embedding) * np.linalg.norm(found[1].embedding)
@@ -145,7 +145,7 @@ def test_a_face_elsewhere_is_not_taken_for_the_original(analyzer: FaceAnalyzer, 
     original = sample(faces_dir, "2-lq1-gt")
     face = find_face(analyzer, original)
     assert face is not None
-    moved = analyzer.analyze(photo_from_image(original.roll(300, dims=-1)))
+    moved = analyzer.analyze(bgr_from_image(original.roll(300, dims=-1)))
     assert at_place([face], face) is face
     assert at_place(moved, face) is None
 

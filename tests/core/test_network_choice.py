@@ -10,7 +10,7 @@ from restorerid_core.engine import small
 from restorerid_core.engine.open import choose_network
 from restorerid_core.engine.options import RestoreOptions
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.packs import FacePack
+from restorerid_core.faces.find.packs import FacePack
 from restorerid_core.weights.locate import Models
 
 PACK = FacePack(Path("d"), Path("r"))

@@ -11,7 +11,7 @@ from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.crop import CropFace, crop_faces
 from restorerid_core.faces.mask import HEAD_AXES, HEAD_CENTRE, REACH
 from restorerid_core.faces.paste import LUMA, PasteSettings, paste_faces
-from restorerid_core.faces.tone import has_one_tone
+from restorerid_core.images.tone import has_one_tone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SEEDS = range(8)

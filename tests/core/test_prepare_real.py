@@ -10,11 +10,11 @@ import pytest
 from tiny_models import tiny_models
 
 from restorerid_core.__main__ import main
-from restorerid_core.faces.align import photo_from_image
+from restorerid_core.faces.align import TEMPLATE
 from restorerid_core.faces.crop import CropFace
-from restorerid_core.faces.detect import FaceAnalyzer
-from restorerid_core.faces.landmarks import TEMPLATE
+from restorerid_core.faces.find.analyzer import FaceAnalyzer
 from restorerid_core.images.files import list_folders, list_photos
+from restorerid_core.images.prepare import bgr_from_image
 from restorerid_core.training.data import PreparedFaces, ReferencePairs
 
 pytestmark = pytest.mark.slow
@@ -77,7 +77,7 @@ def test_faces_are_aligned_to_the_template(
     data = PreparedFaces(tmp_path / "out")
     assert len(data.faces) == 2
     for face in data.faces:
-        crop = photo_from_image(data.picture(face))
+        crop = bgr_from_image(data.picture(face))
         (found,) = analyzer.analyze(crop)
         again = CropFace.of(found, 1).transform((1.0, 1.0), 512)
         moved = TEMPLATE @ again[:, :2].T + again[:, 2]

@@ -13,13 +13,8 @@ from torch import Tensor
 
 from restorerid_core.conditions import FaceIdentity
 from restorerid_core.faces.identity import build_identity, stack_identities
-from restorerid_core.faces.person import Person
-from restorerid_core.faces.reference import (
-    Reference,
-    ReferenceFace,
-    look_alikes,
-    study_person,
-)
+from restorerid_core.faces.people import Person
+from restorerid_core.faces.reference import Reference, ReferenceFace, look_alikes, study_person
 from restorerid_core.faces.reference import reference_face as studied
 
 PEOPLE = ("2", "4", "6", "8", "11")

@@ -21,7 +21,7 @@ from restorerid_core.engine.basis import restoration_basis
 from restorerid_core.engine.folder import restore_all
 from restorerid_core.engine.photos import FaceResult, PhotoResult
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.packs import FacePack
+from restorerid_core.faces.find.packs import FacePack
 from restorerid_core.id_scale import FORMAT
 from restorerid_core.images.files import read_basis, read_photo, save
 from restorerid_core.photo_jobs import Job, photo_basis, plan, to_do

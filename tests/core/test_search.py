@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from restorerid_core.faces.detect import FaceAnalyzer
-from restorerid_core.faces.detection import Detection, without_doubles
-from restorerid_core.faces.landmarks import TEMPLATE, lean_of, misfit_of
-from restorerid_core.faces.search import FaceSearch
+from restorerid_core.faces.align import TEMPLATE, lean_of, misfit_of
+from restorerid_core.faces.find.analyzer import FaceAnalyzer
+from restorerid_core.faces.find.detection import Detection, without_doubles
+from restorerid_core.faces.find.search import FaceSearch
 
 COLORS = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 0, 255)]
 """BGR of the landmarks of drawn faces."""

@@ -3,7 +3,7 @@
 import pytest
 
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.select import format_numbers, parse_numbers
+from restorerid_core.faces.choose import format_numbers, parse_numbers
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.detect import DetectedFace
+from restorerid_core.faces.find.analyzer import DetectedFace
 from restorerid_core.faces.similarity import (
     HINT,
     Comparison,
     FaceMatch,
     compare_faces,
+    draw_comparison,
     report,
+    similarity_color,
 )
-from restorerid_core.faces.similarity_picture import draw_comparison, similarity_color
 
 SHAPE = (200, 400)
 PAIRS = ("most similar", "same place")

@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from restorerid_core.faces.detect import FaceAnalyzer
-from restorerid_core.faces.landmarks import TEMPLATE
-from restorerid_core.faces.views import (
+from restorerid_core.faces.align import TEMPLATE
+from restorerid_core.faces.find.analyzer import FaceAnalyzer
+from restorerid_core.faces.find.views import (
     OVERLAP,
     PATCH,
     PATCH_FACE,

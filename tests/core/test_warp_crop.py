@@ -6,9 +6,9 @@ import torch
 from made_faces import PACK, crop_face, move, pixels, similarity, smooth_photo, waves
 from torch import Tensor
 
+from restorerid_core.faces.align import TEMPLATE
 from restorerid_core.faces.choose import choose_face
 from restorerid_core.faces.crop import CropFace, crop_faces, extract
-from restorerid_core.faces.landmarks import TEMPLATE
 from restorerid_core.faces.warp import (
     coordinates,
     fit_similarity,

@@ -43,7 +43,7 @@ class PhotoNodes:
         def node(module: str, name: str) -> Any:
             return getattr(import_module(f"{extension.__name__}.nodes.{module}"), name)
 
-        self.person = import_module(f"{extension.__name__}.restorerid_core.faces.person").Person
+        self.person = import_module(f"{extension.__name__}.restorerid_core.faces.people").Person
         self.crop = node("photograph.face_crop", "RestorerIDFaceCrop")
         self.match = node("photograph.match_faces", "RestorerIDMatchFaces")
         self.paste = node("photograph.face_paste", "RestorerIDFacePaste")

@@ -80,7 +80,7 @@ def test_cancel_is_heard_inside_of_a_photo(
             management.interrupt_current_processing(True)
             return np.zeros((0, 5)), np.zeros((0, 5, 2))
 
-    detect = import_module(f"{extension.__name__}.restorerid_core.faces.detect")
+    detect = import_module(f"{extension.__name__}.restorerid_core.faces.find.analyzer")
     analyzer = detect.FaceAnalyzer(Detector(), None, (512, 512), "interrupting")
     progress = ProgressBar(3)
     photo = photos.none.movedim(-1, 1)

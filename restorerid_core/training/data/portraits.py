@@ -8,13 +8,12 @@ from pathlib import Path
 from torch import Tensor
 
 from ...errors import RestorerIDError
-from ...faces.align import photo_from_image
 from ...faces.choose import choose_face
 from ...faces.crop import CropFace, extract
-from ...faces.detect import FaceAnalyzer
+from ...faces.find.analyzer import FaceAnalyzer
 from ...faces.reference import ReferenceFace, reference_face
 from ...images.files import read_photo
-from ...images.prepare import check_image, resize
+from ...images.prepare import bgr_from_image, check_image, resize
 from .cleaning import Drop
 
 
@@ -41,7 +40,7 @@ def study_photo(
         image = _read(path, aligned)
     except RestorerIDError as error:
         return Drop("unreadable", str(error))
-    photo = photo_from_image(image)
+    photo = bgr_from_image(image)
     found = analyzer.analyze(photo)
     if not found:
         return Drop("no face", f"no face was found in '{path}'")

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ...atomic_files import read_json, replacing, write_json
 from ...errors import RestorerIDError, explain
-from ...faces.detect import FaceAnalyzer
+from ...faces.find.analyzer import FaceAnalyzer
 from ...faces.limits import Limits
 from ...images.files import save
 from ...run_folder import claimed, sha256_of

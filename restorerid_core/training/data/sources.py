@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import RestorerIDError
-from ...faces.names import name_key
+from ...faces.people import name_key
 from ...images.files import list_folders, list_photos, warn_of_others
 
 SINGLES = 100

@@ -4,9 +4,9 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from .crop import CROP
-from .dlib_recognition import CHIP
-from .warp import coordinates, fit_similarity, inverse, rescaled, scale_of
+from ..crop import CROP
+from ..warp import coordinates, fit_similarity, inverse, rescaled, scale_of
+from .recognition import CHIP
 
 FFHQ_POINTS = np.array(
     [[338.8, 242.8], [290.8, 245.5], [170.8, 245.5], [218.8, 245.5], [256.2, 338.8]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from ..errors import FETCH, RestorerIDError
+from ...errors import FETCH, RestorerIDError
 from .onnx_signature import Signature, Value, read_signature
 
 AUTO = "auto"

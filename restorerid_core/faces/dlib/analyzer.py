@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import RestorerIDError
-from .crop import CROP, extract
-from .detect import FaceAnalyzer
-from .dlib_chip import FFHQ_POINTS, face_chips
-from .dlib_files import model_file
-from .dlib_recognition import FILE, FaceRecognition, load_recognition
-from .landmarks import TEMPLATE
-from .packs import FacePack
-from .warp import fit_similarity, rescaled
+from ...errors import RestorerIDError
+from ..align import TEMPLATE
+from ..crop import CROP, extract
+from ..find.analyzer import FaceAnalyzer
+from ..find.packs import FacePack
+from ..warp import fit_similarity, rescaled
+from .chip import FFHQ_POINTS, face_chips
+from .files import model_file
+from .recognition import FILE, FaceRecognition, load_recognition
 
 LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 VIEW = (640, 640)

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..align import lean_of
 from .detection import (
     FACE,
     SURE,
@@ -24,7 +25,6 @@ from .detection import (
     is_turned_double,
     without_doubles,
 )
-from .landmarks import lean_of
 from .onnx_models import LEAST_SCORE, Detector
 from .views import (
     OVERLAP,

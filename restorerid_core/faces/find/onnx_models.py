@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import RestorerIDError, out_of_memory
-from ..ranges import SHOWN
+from ...errors import RestorerIDError, out_of_memory
+from ...ranges import SHOWN
 from .packs import ARCFACE_SIDE, DETECTION, task_of
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ..errors import RestorerIDError
+from ...errors import RestorerIDError
 
 # Numbers of fields, and of their types on the wire.
 GRAPH, NODE, INITIALIZER, INPUT, OUTPUT, TENSOR_NAME = 7, 1, 5, 11, 12, 8

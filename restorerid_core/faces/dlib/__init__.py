@@ -1,0 +1,1 @@
+"""dlib's public-domain networks: detection, landmarks, and a recogniser that passes gradients."""
