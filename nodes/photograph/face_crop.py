@@ -227,7 +227,7 @@ def describe_skipped(skipped: dict[CropFace, str]) -> list[str]:
 def describe(face: CropFace) -> str:
     """Such as `face 3: 84x106 px at (139, 1033), score 0.83, enlarged 3.4x, leaning 5 degrees`."""
     (left, top), (width, height) = np.round(face.face.bbox[:2]), face.face.size
-    enlarged = f"enlarged {face.scale:.1f}x" if face.scale >= 1 else f"reduced to {face.scale:.0%}"
+    enlarged = f"enlarged {face.zoom:.1f}x" if face.zoom >= 1 else f"reduced to {face.zoom:.0%}"
     return (
         f"face {face.number}: {width:.0f}x{height:.0f} px at ({left:.0f}, {top:.0f}), score "
         f"{face.face.score:.2f}, {enlarged}, leaning {face.angle:.0f} degrees"

@@ -25,7 +25,7 @@ from ...restorerid_core.faces.match import (
     work_ahead,
 )
 from ...restorerid_core.faces.people import Person, merge_people
-from ...restorerid_core.faces.reference import Reference, study_person
+from ...restorerid_core.faces.reference import KnownPerson, study_person
 from ...restorerid_core.ranges import COSINE, FACES_PER_RUN, check_choice, check_text
 from ..host.face_features import (
     clip_hidden,
@@ -176,7 +176,7 @@ class RestorerIDMatchFaces(io.ComfyNode):
         return io.NodeOutput(faces or nothing, images or nothing, places, text)
 
 
-def study_people(pack: FacePack, people: Sequence[Person]) -> dict[str, Reference]:
+def study_people(pack: FacePack, people: Sequence[Person]) -> dict[str, KnownPerson]:
     """Everyone by name, seen with the models that found the faces."""
     if not people:
         raise RestorerIDError(

@@ -129,12 +129,12 @@ def find_faces(
     embeddings, references = [], []
     for number, (reference, check) in enumerate(searches(photos, progress), 1):
         name = f"reference image {number} of {len(photos)}"
-        photo = bgr_from_image(reference)
-        faces = analyzer.analyze(photo, rule != LARGEST, check)
-        face = choose_face(faces, photo.shape, rule, index, name)
+        bgr = bgr_from_image(reference)
+        faces = analyzer.analyze(bgr, rule != LARGEST, check)
+        face = choose_face(faces, bgr.shape, rule, index, name)
         if len(faces) > 1:
             log_choice(name, len(faces), rule, face)
-        found = reference_face(number - 1, photo, face)
+        found = reference_face(number - 1, bgr, face)
         for flaw in found.flaws().values():
             log.warning("%s is a poor reference: %s", name, flaw)
         embeddings.append(torch.from_numpy(face.embedding))

@@ -112,9 +112,9 @@ def require_portraits(photos: torch.Tensor) -> None:
     analyzer = load_analyzer(find_pack(face_model_roots()))
     bar = comfy.utils.ProgressBar(len(photos))
     for number, (image, check) in enumerate(searches(photos, bar), 1):
-        photo = bgr_from_image(image)
+        bgr = bgr_from_image(image)
         name = "`image`" if len(photos) == 1 else f"`image` {number} of {len(photos)}"
-        require_portrait(analyzer.detect(photo, check=check), photo.shape, name)
+        require_portrait(analyzer.detect(bgr, check=check), bgr.shape, name)
 
 
 def check_vae(vae: Any, channels: int) -> None:

@@ -107,7 +107,7 @@ def evaluate(args: argparse.Namespace) -> int:
         args.beside,
     )
     if not args.overwrite:
-        run.check([m for m in methods if run.scale or not needs_musiq(m)], mine)
+        run.check([m for m in methods if run.adaptive or not needs_musiq(m)], mine)
     run.meter = open_meter_of(options, dlib=bool(models and models.is_small))
     run.metrics = metric_basis(options, run.meter, run.digests)
     methods = usable_methods(methods, bool(models and models.left) or run.meter.musiq is not None)

@@ -37,8 +37,8 @@ class Faces:
     def of_the_portrait(cls) -> Faces:
         """Cut out of scikit-image's portrait."""
         image = portrait()
-        photo = bgr_from_image(image)
-        face = CropFace.of(choose_face(load_dlib().analyze(photo), photo.shape), 1)
+        bgr = bgr_from_image(image)
+        face = CropFace.of(choose_face(load_dlib().analyze(bgr), bgr.shape), 1)
         crop = extract(image, face.transform((1.0, 1.0), DEGRADED_AT), DEGRADED_AT)[None]
         both = (crop, Degradation(PRESETS[PRESET])(crop, SEED))
         original, degraded = (resize(picture, (SIDE, SIDE))[0] for picture in both)

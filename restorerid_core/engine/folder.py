@@ -74,7 +74,7 @@ def write_report(job: Job, photo: Tensor, result: PhotoResult, basis: Basis | No
     save(grid, picture, basis)
     rows = []
     for face in result.faces:
-        numbers = (face.cosine, face.score, face.scale)
+        numbers = (face.cosine, face.score, face.id_scale)
         cells = ["-" if number is None else f"{number:.3g}" for number in numbers]
         why = f", {face.reason}" if face.reason else ""
         rows.append([str(face.number), face.result + why, *cells])

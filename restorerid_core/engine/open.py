@@ -15,10 +15,10 @@ from ..errors import RestorerIDError
 from ..faces.dlib.analyzer import DlibAnalyzer, load_dlib
 from ..faces.find.analyzer import FaceAnalyzer, load_analyzer
 from ..faces.identity import FaceFeatures, embed_people
-from ..faces.match import BLIND, LEAVE
+from ..faces.match import LEAVE
 from ..faces.paste import PasteSettings
 from ..faces.people import Person
-from ..faces.reference import Reference
+from ..faces.reference import KnownPerson
 from ..id_scale import IDScalePreset, read_preset
 from ..quality.musiq import load_musiq, musiq_weights
 from ..weights.locate import Models, folders, model_roots
@@ -116,6 +116,7 @@ def open_restorer(
         options: completed ones.
         people: in place of those of `options.references`.
     """
+    threshold, unmatched = options.matching
     device = open_device(options.device)
     dtype = DTYPES[choose_dtype(options.dtype, device)]
     rest = torch.device("cpu") if options.low_memory else device
@@ -137,10 +138,10 @@ def open_restorer(
         analyzer=analyzer,
         pack=models.faces,
         quality=musiq,
-        scale=options.id_scale or 0.0,
+        id_scale=options.id_scale or 0.0,
         formula=formula_of(options, models),
-        threshold=analyzer.same if options.threshold is None else options.threshold,
-        unmatched=options.unmatched or BLIND,
+        threshold=threshold,
+        unmatched=unmatched,
         faces_per_run=options.faces_per_run,
         largest=small.SIDE if models.is_small and options.large_faces == LEAVE else 0,
         paste=PasteSettings(color=options.color),
@@ -172,7 +173,7 @@ def formula_of(options: RestoreOptions, models: Models) -> IDScalePreset:
 
 
 def identify(
-    people: Mapping[str, Reference],
+    people: Mapping[str, KnownPerson],
     models: Models,
     networks: Networks,
     dtype: torch.dtype,

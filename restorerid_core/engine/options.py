@@ -112,6 +112,13 @@ class RestoreOptions:
         """How a face is restored; of `completed` options."""
         return self._settings(FULL)
 
+    @property
+    def matching(self) -> tuple[float, str]:
+        """From which cosine on a face is a person's, and what is done with nobody's; of `completed`
+        options."""
+        assert self.threshold is not None and self.unmatched is not None, "options not completed"
+        return self.threshold, self.unmatched
+
     def _settings(self, usual: Settings) -> Settings:
         given = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
         return replace(usual, **{k: value for k, value in given.items() if value is not None})

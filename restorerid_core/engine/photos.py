@@ -18,7 +18,7 @@ from ..faces.find.analyzer import FaceAnalyzer
 from ..faces.find.packs import FacePack
 from ..faces.match import BLIND, LEAVE, batches, match_faces, reason, work_ahead
 from ..faces.paste import PasteSettings, brightness, keeps_tone, paste_faces
-from ..faces.reference import Reference
+from ..faces.reference import KnownPerson
 from ..id_scale import IDScalePreset
 from ..images.prepare import bgr_from_image, prepare, resize
 from .quality import Quality
@@ -38,15 +38,15 @@ log = logging.getLogger(__name__)
 class FaceResult:
     """What happened to one face.
 
-    `scale` is λ, `score` what it follows, `cosine` the similarity to the person; `reason` says why
-    it is nobody's where it resembles somebody.
+    `id_scale` is λ, `score` what it follows, `cosine` the similarity to the person; `reason` says
+    why it is nobody's where it resembles somebody.
     """
 
     number: int
     result: str
     cosine: float | None
     score: float | None
-    scale: float | None
+    id_scale: float | None
     box: tuple[int, ...] | None
     reason: str = ""
 
@@ -72,9 +72,9 @@ class PhotoRestorer:
         analyzer, pack: finds faces.
         people: the references by name.
         identities: their identities by name.
-        quality: what λ follows; None uses `scale`.
+        quality: what λ follows; None uses `id_scale`.
         formula: from its score to λ.
-        scale: λ for every face when there is no `quality`.
+        id_scale: λ for every face when there is no `quality`.
         threshold: cosine from which on a face is taken for a person.
         unmatched: `BLIND` or `LEAVE`.
         faces_per_run: largest batch of the sampler.
@@ -88,11 +88,11 @@ class PhotoRestorer:
     restorer: Restorer
     analyzer: FaceAnalyzer
     pack: FacePack
-    people: Mapping[str, Reference]
+    people: Mapping[str, KnownPerson]
     identities: Mapping[str, FaceIdentity]
     quality: Quality | None = None
     formula: IDScalePreset = field(default_factory=IDScalePreset)
-    scale: float = 0.35
+    id_scale: float = 0.35
     threshold: float = 0.25
     unmatched: str = BLIND
     faces_per_run: int = 4
@@ -101,18 +101,18 @@ class PhotoRestorer:
     paste: PasteSettings = field(default_factory=PasteSettings)
 
     def __post_init__(self) -> None:
-        ranges.ID_SCALE.check(self.scale, "scale")
+        ranges.ID_SCALE.check(self.id_scale, "id_scale")
         ranges.COSINE.check(self.threshold, "threshold")
         ranges.check_choice(self.unmatched, (BLIND, LEAVE), "unmatched")
         ranges.FACES_PER_RUN.check(self.faces_per_run, "faces_per_run")
 
-    def restore_photo(self, photo: Tensor, step: Step = lambda *_: None) -> PhotoResult:
+    def restore_photo(self, image: Tensor, step: Step = lambda *_: None) -> PhotoResult:
         """Every face of a photo (3, H, W) in [0, 1].
 
         Raises:
             RestorerIDError: there is no face.
         """
-        found = self.analyzer.find_all(bgr_from_image(photo))
+        found = self.analyzer.find_all(bgr_from_image(image))
         if not found:
             raise RestorerIDError(
                 "no face was found in the photo: use one with a face of 30 px or more, or --aligned"
@@ -120,7 +120,7 @@ class PhotoRestorer:
             )
         order = arrange(found, "left to right")
         faces = [CropFace.of(found[index], number) for number, index in enumerate(order, 1)]
-        crops = crop_faces(photo[None], faces, [], self.pack, size=self.settings.size or CROP)
+        crops = crop_faces(image[None], faces, [], self.pack, size=self.settings.size or CROP)
         matches = match_faces(
             np.array([face.face.embedding for face in faces]),
             self._templates,
@@ -136,12 +136,12 @@ class PhotoRestorer:
         todo = list(batches(crops, results, self.identities, self.faces_per_run))
         log.info(work_ahead([len(part.faces) for _, part in todo], len(faces)))
         for face, part in todo:
-            restored, measured = self._restore(part.images, face, step)
-            parts.append((part, restored))
+            pictures, measured = self._restore(part.images, face, step)
+            parts.append((part, pictures))
             quality |= {f.number: m for f, m in zip(part.faces, measured, strict=True)}
-        image, _ = paste_faces(photo[None], parts, self.paste)
+        restored, _ = paste_faces(image[None], parts, self.paste)
         return PhotoResult(
-            image[0],
+            restored[0],
             tuple(
                 FaceResult(
                     f.number,
@@ -161,7 +161,7 @@ class PhotoRestorer:
         return self.quality.name if self.quality else "score"
 
     def _is_too_large(self, face: CropFace) -> bool:
-        return 0 < self.largest < CROP / face.scale
+        return 0 < self.largest < CROP / face.zoom
 
     def restore_aligned(self, crop: Tensor, step: Step = lambda *_: None) -> PhotoResult:
         """A picture (3, H, W) in [0, 1] that is nothing but a face, as it is.
@@ -178,8 +178,8 @@ class PhotoRestorer:
         face = self.identities.get(name)
         (restored,), measured = self._restore(crop[None], face, step)
         if keeps_tone(crop, [crop], self.paste.color):
-            photo = resize(crop[None], (restored.shape[1], restored.shape[2]))[0]
-            restored = (photo + brightness(restored - photo)).clamp(0, 1)
+            source = resize(crop[None], (restored.shape[1], restored.shape[2]))[0]
+            restored = (source + brightness(restored - source)).clamp(0, 1)
         result = FaceResult(1, name, cosine, *measured[0], None)
         return PhotoResult(restored, (result,), self._scored_by)
 
@@ -190,11 +190,11 @@ class PhotoRestorer:
     def _person_of(self, crop: Tensor) -> tuple[str, float | None]:
         if len(self.identities) == 1:
             return next(iter(self.identities)), None
-        photo = bgr_from_image(crop)
-        found = self.analyzer.analyze(photo) if self.identities else []
+        bgr = bgr_from_image(crop)
+        found = self.analyzer.analyze(bgr) if self.identities else []
         if not found:
             return BLIND, None
-        embedding = choose_face(found, photo.shape).embedding
+        embedding = choose_face(found, bgr.shape).embedding
         (match,) = match_faces(embedding[None], self._templates, self.threshold)
         return match.result or BLIND, match.cosines.get(match.result or "")
 
@@ -205,10 +205,10 @@ class PhotoRestorer:
         if face is None:
             restored = self.restorer.restore(images, None, [0.0], self.settings, step)
             return restored, [NOTHING] * len(images)
-        scales, scores = [self.scale] * len(images), [None] * len(images)
+        id_scales, scores = [self.id_scale] * len(images), [None] * len(images)
         if self.quality is not None:
             prepared = prepare(images, self.settings.size)
             scores = self.quality(prepared.padded, prepared.size)
-            scales = id_scale.adaptive_id_scale(scores, self.formula.alpha, self.formula.beta)
-        restored = self.restorer.restore(images, face, scales, self.settings, step)
-        return restored, list(zip(scores, scales, strict=True))
+            id_scales = id_scale.adaptive_id_scale(scores, self.formula.alpha, self.formula.beta)
+        restored = self.restorer.restore(images, face, id_scales, self.settings, step)
+        return restored, list(zip(scores, id_scales, strict=True))

@@ -11,7 +11,7 @@ from ..errors import RestorerIDError
 from ..faces.find.analyzer import FaceAnalyzer
 from ..faces.people import Person, merge_people
 from ..faces.people_folder import find_sources, read_people
-from ..faces.reference import Reference, look_alikes, study_person
+from ..faces.reference import KnownPerson, look_alikes, study_person
 from ..images.files import list_photos, warn_of_others
 from .options import split_reference
 
@@ -50,7 +50,7 @@ def read_references(references: Sequence[str]) -> tuple[Person, ...]:
     return merge_people(people)
 
 
-def study(analyzer: FaceAnalyzer, people: Sequence[Person]) -> dict[str, Reference]:
+def study(analyzer: FaceAnalyzer, people: Sequence[Person]) -> dict[str, KnownPerson]:
     """Everyone by name; what is wrong with their photos is logged.
 
     Raises:

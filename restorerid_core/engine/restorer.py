@@ -67,7 +67,7 @@ class Restorer:
         self,
         crops: Tensor,
         face: FaceIdentity | None,
-        scale: Sequence[float],
+        id_scale: Sequence[float],
         settings: Settings,
         progress: Progress | None = None,
     ) -> Tensor:
@@ -90,7 +90,7 @@ class Restorer:
             conditions = Conditions(
                 LQCondition(latent, prepared.size),
                 face,
-                tuple(scale),
+                tuple(id_scale),
                 self.text,
                 self.negative,
                 settings.guidance,

@@ -32,7 +32,7 @@ class Conditions:
     Attributes:
         lq: the degraded photo(s).
         face: the identities; None is the paper's base model.
-        scale: λ, one or one for each image.
+        id_scale: λ, one or one for each image.
         text, negative: (1, tokens, 768), the prompts; they may differ in length.
         guidance: 1 leaves the unconditional half out.
         structure, fir: strengths of SPADE and of the FIR-Adapter.
@@ -43,7 +43,7 @@ class Conditions:
 
     lq: LQCondition
     face: FaceIdentity | None
-    scale: tuple[float, ...]
+    id_scale: tuple[float, ...]
     text: Tensor
     negative: Tensor
     guidance: float = 4.0
@@ -54,7 +54,7 @@ class Conditions:
     def images(self) -> int:
         counts = {"the LQ images": len(self.lq.latent)}
         if self.face is not None:
-            counts |= {"the faces": len(self.face.tokens), "the ID-scales": len(self.scale)}
+            counts |= {"the faces": len(self.face.tokens), "the ID-scales": len(self.id_scale)}
         return common_count(**counts)
 
 
@@ -104,7 +104,7 @@ class Denoiser:
             self._identity = adapter.compose(tokens).to(**self._like)
             check_finite(self._identity, "The person's identity", weight.dtype)
         self._latent = conditions.lq.latent.to(**self._like)
-        self._scale = torch.tensor(conditions.scale, device=weight.device)
+        self._id_scale = torch.tensor(conditions.id_scale, device=weight.device)
         network.merge_lora(face is not None)
 
     def __call__(self, x: Tensor, timestep: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class Denoiser:
             timestep,
             self._identity,
             1 if c.face is None else len(c.face.tokens),
-            self._scale if c.face else None,
+            self._id_scale if c.face else None,
             c.structure,
             c.fir,
         )

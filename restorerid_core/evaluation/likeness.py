@@ -31,11 +31,11 @@ def likeness(
         image: (3, H, W) in [0, 1], of the original's size.
         face: the original's, from `find_face`.
     """
-    photo = bgr_from_image(image)
-    found = at_place(analyzer.analyze(photo), face)
+    bgr = bgr_from_image(image)
+    found = at_place(analyzer.analyze(bgr), face)
     if found is None:
-        return None, float(analyzer.describe(photo, face).embedding @ face.embedding)
-    side = min(photo.shape[:2])
+        return None, float(analyzer.describe(bgr, face).embedding @ face.embedding)
+    side = min(bgr.shape[:2])
     return (
         landmark_mse(found.landmarks, face.landmarks, side),
         float(found.embedding @ face.embedding),
@@ -44,9 +44,9 @@ def likeness(
 
 def find_face(analyzer: FaceAnalyzer, original: Tensor) -> DetectedFace | None:
     """The largest face of a portrait (3, H, W) in [0, 1]."""
-    photo = bgr_from_image(original)
-    found = analyzer.analyze(photo)
-    return choose_face(found, photo.shape) if found else None
+    bgr = bgr_from_image(original)
+    found = analyzer.analyze(bgr)
+    return choose_face(found, bgr.shape) if found else None
 
 
 def at_place(faces: Sequence[DetectedFace], face: DetectedFace) -> DetectedFace | None:

@@ -40,21 +40,21 @@ class Configuration:
     Attributes:
         reference: whether the face of the reference is used; without it is the base model.
         fir: strength of the FIR-Adapter.
-        scale: λ; None is the adaptive one, by MUSIQ.
+        id_scale: λ; None is the adaptive one, by MUSIQ.
     """
 
     name: str
     title: str
     reference: bool = True
     fir: float = 1.0
-    scale: float | None = None
+    id_scale: float | None = None
 
 
 Method = Baseline | Configuration
 
 
 def needs_musiq(method: Method) -> bool:
-    return isinstance(method, Configuration) and method.reference and method.scale is None
+    return isinstance(method, Configuration) and method.reference and method.id_scale is None
 
 
 def smooth(image: Tensor) -> Tensor:
@@ -95,8 +95,8 @@ BASELINES = (
 )
 TABLE_3 = (
     Configuration("base", "base model", reference=False),
-    Configuration("id", "+ ID injection", fir=0.0, scale=TRAINING_SCALE),
-    Configuration("fir", "+ FIR-Adapter", scale=TRAINING_SCALE),
+    Configuration("id", "+ ID injection", fir=0.0, id_scale=TRAINING_SCALE),
+    Configuration("fir", "+ FIR-Adapter", id_scale=TRAINING_SCALE),
     Configuration("aidsa", "+ AIDSA"),
 )
 USUAL: dict[str, Method] = {method.name: method for method in (*BASELINES, *TABLE_3)}
@@ -128,12 +128,12 @@ def parse_method(text: str) -> Method:
             f"`methods` holds '{text}'; expected {', '.join(METHODS)}, or a configuration under "
             "another name with an ID-scale and a FIR strength, such as mine:scale=0.4,fir=0.5."
         )
-    scale = options.get("scale", "musiq")
+    id_scale = options.get("scale", "musiq")
     return Configuration(
         name,
         name,
         fir=STRENGTH.read(options.get("fir", "1"), f"fir of {name}"),
-        scale=None if scale == "musiq" else ID_SCALE.read(scale, f"scale of {name}"),
+        id_scale=None if id_scale == "musiq" else ID_SCALE.read(id_scale, f"scale of {name}"),
     )
 
 

@@ -69,7 +69,7 @@ def open_run(
         run.engine = engine_basis(options, models, digests)
         if any(map(needs_musiq, methods)):
             with suppress(RestorerIDError):  # opening the meter tells it
-                run.scale = scale_basis(options, models, digests)
+                run.adaptive = scale_basis(options, models, digests)
     check_not_read(run.files_written(methods, people), read)
     return run
 

@@ -42,7 +42,7 @@ class EvaluationRun:
         degradations: names of presets.
         degraded_at: shorter side at which they act, px; 0 is `size`.
         engine: what pictures by the networks depend on beside photos and method.
-        scale: what an adaptive ID-scale depends on.
+        adaptive: what an adaptive ID-scale depends on.
         metrics: what scores depend on beside the pictures.
         digests: know the photos.
         failures: a sentence for each picture that could not be made or measured.
@@ -55,7 +55,7 @@ class EvaluationRun:
     degradations: Sequence[str]
     degraded_at: int = 0
     engine: Basis = field(default_factory=dict)
-    scale: Basis = field(default_factory=dict)
+    adaptive: Basis = field(default_factory=dict)
     metrics: Basis = field(default_factory=dict)
     digests: Digests = field(default_factory=Digests)
     failures: list[str] = field(default_factory=list)
@@ -101,10 +101,10 @@ class EvaluationRun:
         return {
             **found,
             **self.engine,
-            **(self.scale if needs_musiq(method) else {}),
+            **(self.adaptive if needs_musiq(method) else {}),
             "reference": reference,
             "fir": method.fir,
-            "scale": method.scale,
+            "scale": method.id_scale,
         }
 
     def check(self, methods: Sequence[Method], people: Sequence[Identity]) -> None:
@@ -246,7 +246,7 @@ def restore(
         photos,
         identities=known if method.reference else {},
         quality=scale_quality(photos, meter) if needs_musiq(method) else None,
-        scale=method.scale or 0.0,
+        id_scale=method.id_scale or 0.0,
         settings=replace(photos.settings, fir=method.fir),
     )
     return run.restore_aligned(image).image

@@ -86,7 +86,7 @@ class CalibrationRun:
             "identity": {},
         }
         for scale in tqdm(self._lacking(name, person), desc=person.name, leave=False):
-            image = restore(opened, replace(SWEEP, scale=scale), degraded, person.name, meter)
+            image = restore(opened, replace(SWEEP, id_scale=scale), degraded, person.name, meter)
             _, curve["identity"][f"{scale:g}"] = likeness(meter.analyzer, image, original.face)
             write_json(path, curve)
 

@@ -19,17 +19,17 @@ EYES = 126.0
 """Pixels between the template's eyes."""
 
 
-def align_face(photo: np.ndarray, landmarks: np.ndarray, size: int = CLIP_FACE) -> np.ndarray:
+def align_face(bgr: np.ndarray, landmarks: np.ndarray, size: int = CLIP_FACE) -> np.ndarray:
     """The face turned, scaled and moved to ArcFace's template: (size, size, 3) uint8 BGR.
 
     Args:
-        photo: (H, W, 3) uint8 BGR.
+        bgr: (H, W, 3) uint8.
         landmarks: (5, 2) pixels: eyes, nose, mouth corners, the viewer's left first.
         size: side of the crop in pixels, a multiple of 112.
     """
     from insightface.utils import face_align
 
-    return face_align.norm_crop(photo, landmarks, image_size=size)
+    return face_align.norm_crop(bgr, landmarks, image_size=size)
 
 
 def lean_of(landmarks: np.ndarray) -> float:

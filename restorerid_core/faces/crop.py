@@ -12,7 +12,7 @@ from torch import Tensor
 from .align import TEMPLATE
 from .find.analyzer import DetectedFace
 from .find.packs import FacePack
-from .warp import coordinates, fit_similarity, inverse, rescaled, sample, scale_of, shrunk
+from .warp import coordinates, fit_similarity, inverse, rescaled, sample, shrunk, zoom_of
 
 CROP = 512
 MARGIN = 4
@@ -37,9 +37,9 @@ class CropFace:
         return CropFace(number, image, face, fit_similarity(face.landmarks, TEMPLATE))
 
     @property
-    def scale(self) -> float:
+    def zoom(self) -> float:
         """Pixels of the crop (at `CROP` px) for each of the photo's."""
-        return scale_of(self.to_crop)
+        return zoom_of(self.to_crop)
 
     @property
     def angle(self) -> float:
@@ -89,37 +89,37 @@ class FaceCrops:
         )
 
 
-def extract(photo: Tensor, to_crop: np.ndarray, size: int) -> Tensor:
-    """The crop (3, size, size) in [0, 1] of a photo (3, H, W).
+def extract(image: Tensor, to_crop: np.ndarray, size: int) -> Tensor:
+    """The crop (3, size, size) in [0, 1] of an image (3, H, W).
 
     Antialiased where the face is larger than the crop; what lies beyond the photo's border is its
     mirror image, as in FFHQ.
     """
-    window = window_of(to_crop, size, photo.shape[1:])
+    window = window_of(to_crop, size, image.shape[1:])
     if window is None:
-        return photo.new_zeros(3, size, size)
+        return image.new_zeros(3, size, size)
     top, left, bottom, right = window
     back = inverse(to_crop)
-    part, factors = shrunk(photo[:, top:bottom, left:right], scale_of(back))
+    part, factors = shrunk(image[:, top:bottom, left:right], zoom_of(back))
     back = back - np.array([[0, 0, left], [0, 0, top]])
     back = rescaled(back, (1.0, 1.0), factors)
-    points = coordinates(back, 0, 0, size, size, photo.device)
+    points = coordinates(back, 0, 0, size, size, image.device)
     return sample(part, points).clamp(0, 1)
 
 
 def crop_faces(
-    photos: Tensor,
+    images: Tensor,
     faces: Sequence[CropFace],
     others: Sequence[CropFace],
     pack: FacePack,
     photo: int = 0,
     size: int = CROP,
 ) -> FaceCrops:
-    """Cuts `faces` out of (B, 3, H, W) photos at `size` px; see `FaceCrops` for the rest."""
-    crops = [extract(photos[f.image], f.transform((1.0, 1.0), size), size) for f in faces]
-    images = torch.stack(crops) if crops else photos.new_zeros(0, 3, size, size)
-    height, width = photos.shape[2:]
-    return FaceCrops(photo, (height, width), tuple(faces), tuple(others), images, pack)
+    """Cuts `faces` out of images (B, 3, H, W) at `size` px; see `FaceCrops` for the rest."""
+    cut = [extract(images[f.image], f.transform((1.0, 1.0), size), size) for f in faces]
+    crops = torch.stack(cut) if cut else images.new_zeros(0, 3, size, size)
+    height, width = images.shape[2:]
+    return FaceCrops(photo, (height, width), tuple(faces), tuple(others), crops, pack)
 
 
 def window_of(
@@ -129,7 +129,7 @@ def window_of(
     back = inverse(to_crop)
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
     points = corners @ back[:, :2].T + back[:, 2]
-    margin = MARGIN * max(1.0, scale_of(back))
+    margin = MARGIN * max(1.0, zoom_of(back))
     left, top = np.floor(points.min(0) - margin).astype(int).clip(0)
     right, bottom = np.minimum(np.ceil(points.max(0) + margin).astype(int), [shape[1], shape[0]])
     return (top, left, bottom, right) if bottom > top and right > left else None

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import FaceIdentity
-from .reference import Reference
+from .reference import KnownPerson
 
 AVERAGE = "average"
 SIDE_BY_SIDE = "side by side"
@@ -82,7 +82,7 @@ def stack_identities(identities: Sequence[FaceIdentity]) -> FaceIdentity:
     )
 
 
-def embed_people(people: Sequence[Reference], features: FaceFeatures) -> dict[str, FaceIdentity]:
+def embed_people(people: Sequence[KnownPerson], features: FaceFeatures) -> dict[str, FaceIdentity]:
     """The identity of each person by name, their photos averaged by quality."""
     if not people:
         return {}

@@ -14,7 +14,7 @@ from ..ranges import SHOWN
 from .crop import CropFace, FaceCrops
 from .identity import stack_identities
 from .people import BLIND, LEAVE, name_key
-from .reference import Reference, look_alikes
+from .reference import KnownPerson, look_alikes
 
 Choices = Mapping[tuple[int | None, int], str]
 """(photo from 1, or None for every photo; face) to a person's name, `BLIND` or `LEAVE`."""
@@ -158,7 +158,11 @@ def match_table(faces: Sequence[CropFace], matches: Sequence[Match], unmatched: 
 
 
 def match_photo(
-    crops: FaceCrops, known: Mapping[str, Reference], threshold: float, once: bool, chosen: Choices
+    crops: FaceCrops,
+    known: Mapping[str, KnownPerson],
+    threshold: float,
+    once: bool,
+    chosen: Choices,
 ) -> list[Match]:
     """One decision for each crop; a choice by hand counts where the person has a usable photo."""
     people = {name: person.template for name, person in known.items() if person.faces}
@@ -205,7 +209,7 @@ def work_ahead(runs: Sequence[int], faces: int) -> str:
 def report(
     crops: Sequence[FaceCrops],
     matches: Sequence[Sequence[Match]],
-    known: Mapping[str, Reference],
+    known: Mapping[str, KnownPerson],
     chosen: Choices,
     unmatched: str,
     same: float,

@@ -15,7 +15,7 @@ from ..errors import RestorerIDError
 from ..images.tone import AUTO, PHOTO, has_one_tone
 from .crop import CROP, CropFace, FaceCrops, extract, window_of
 from .mask import HEAD_AXES, REACH, face_mask
-from .warp import coordinates, rescaled, sample, scale_of, shrunk
+from .warp import coordinates, rescaled, sample, shrunk, zoom_of
 
 LUMA = (0.299, 0.587, 0.114)
 BLOCK = 2**16
@@ -46,7 +46,7 @@ class PasteSettings:
 
 
 def paste_faces(
-    photos: Tensor, parts: Sequence[tuple[FaceCrops, Tensor]], settings: PasteSettings
+    images: Tensor, parts: Sequence[tuple[FaceCrops, Tensor]], settings: PasteSettings
 ) -> tuple[Tensor, Tensor]:
     """Photos with restored faces, and where they were changed.
 
@@ -61,32 +61,32 @@ def paste_faces(
             photos are not those that the crops were taken from.
     """
     for crops, restored in parts:
-        check_parts(photos, crops, restored)
+        check_parts(images, crops, restored)
     seen = [
-        (face.image, image)
+        (face.image, crop)
         for crops, _ in parts
-        for face, image in zip(crops.faces, crops.images, strict=True)
+        for face, crop in zip(crops.faces, crops.images, strict=True)
     ]
     toned = [
-        keeps_tone(photo, [image for place, image in seen if place == number], settings.color)
-        for number, photo in enumerate(photos)
+        keeps_tone(image, [crop for place, crop in seen if place == number], settings.color)
+        for number, image in enumerate(images)
     ]
-    height, width = photos.shape[2:]
-    mask = photos.new_zeros(len(photos), height, width)
-    out = photos.clone()
+    height, width = images.shape[2:]
+    mask = images.new_zeros(len(images), height, width)
+    out = images.clone()
     for crops, restored in parts:
         resized = (width / crops.photo_size[1], height / crops.photo_size[0])
         every = (*crops.faces, *crops.others)
-        for face, image in zip(crops.faces, restored, strict=True):
+        for face, crop in zip(crops.faces, restored, strict=True):
             others = [other for other in every if other is not face and other.image == face.image]
             place = face.image
             _paste(
-                photos[place],
+                images[place],
                 out[place],
                 mask[place],
                 face,
                 others,
-                image,
+                crop,
                 resized,
                 settings,
                 toned[place],
@@ -94,7 +94,7 @@ def paste_faces(
     return out, mask
 
 
-def keeps_tone(photo: Tensor, faces: Sequence[Tensor], color: str) -> bool:
+def keeps_tone(image: Tensor, faces: Sequence[Tensor], color: str) -> bool:
     """Whether all faces (3, S, S) of a photo (3, H, W) keep its colours.
 
     Faces are looked at by themselves, too: in a colour photo of snow they may be small.
@@ -104,7 +104,7 @@ def keeps_tone(photo: Tensor, faces: Sequence[Tensor], color: str) -> bool:
     """
     if color != AUTO or not faces:
         return color == PHOTO
-    return has_one_tone([photo]) and has_one_tone(faces)
+    return has_one_tone([image]) and has_one_tone(faces)
 
 
 def brightness(change: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def brightness(change: Tensor) -> Tensor:
     return torch.einsum("chw,c->hw", change, change.new_tensor(LUMA)).expand_as(change)
 
 
-def check_parts(photos: Tensor, crops: FaceCrops, restored: Tensor) -> None:
+def check_parts(images: Tensor, crops: FaceCrops, restored: Tensor) -> None:
     if len(restored) != len(crops.faces):
         raise RestorerIDError(
             f"`restored` has {len(restored)} images for {len(crops.faces)} crops; expected one for "
@@ -123,19 +123,19 @@ def check_parts(photos: Tensor, crops: FaceCrops, restored: Tensor) -> None:
             f"`restored` is {restored.shape[3]}x{restored.shape[2]} px; expected squares as the "
             "crops are: do not crop or stretch them before pasting."
         )
-    height, width = photos.shape[2:]
+    height, width = images.shape[2:]
     rows, columns = crops.photo_size
-    if abs(height / rows / (width / columns) - 1) > ASPECT or len(photos) <= max(
+    if abs(height / rows / (width / columns) - 1) > ASPECT or len(images) <= max(
         (face.image for face in crops.faces), default=0
     ):
         raise RestorerIDError(
-            f"`photo` is {len(photos)} of {width}x{height} px but the crops were taken from one of "
+            f"`photo` is {len(images)} of {width}x{height} px but the crops were taken from one of "
             f"{columns}x{rows} px; connect the photo that went into Face Crop, or the same photo "
             "enlarged."
         )
     resized = (width / columns, height / rows)
-    for face, image in zip(crops.faces, crops.images, strict=True):
-        if difference(photos[face.image], face, image, resized) > ALIKE:
+    for face, crop in zip(crops.faces, crops.images, strict=True):
+        if difference(images[face.image], face, crop, resized) > ALIKE:
             raise RestorerIDError(
                 f"`photo` does not show face {face.number} where the crops were taken from, so it "
                 "is another photo of the same size; connect the photo that went into Face Crop, or "
@@ -143,15 +143,15 @@ def check_parts(photos: Tensor, crops: FaceCrops, restored: Tensor) -> None:
             )
 
 
-def difference(photo: Tensor, face: CropFace, image: Tensor, resized: tuple[float, float]) -> float:
+def difference(image: Tensor, face: CropFace, crop: Tensor, resized: tuple[float, float]) -> float:
     """How much a crop (3, S, S) differs from its place in a photo (3, H, W), both in [0, 1]."""
-    here = extract(photo, face.transform(resized, LOOK), LOOK)
-    small = [adaptive_avg_pool2d(picture, 16) for picture in (here, image.to(here))]
+    here = extract(image, face.transform(resized, LOOK), LOOK)
+    small = [adaptive_avg_pool2d(picture, 16) for picture in (here, crop.to(here))]
     return float((small[0] - small[1]).abs().mean())
 
 
 def _paste(
-    photo: Tensor,
+    image: Tensor,
     out: Tensor,
     mask: Tensor,
     face: CropFace,
@@ -167,15 +167,15 @@ def _paste(
     """
     size = restored.shape[-1]
     to_crop = face.transform(resized, size)
-    crop = extract(photo, to_crop, size)
-    change, factors = shrunk(restored.to(crop) - settings.grain * crop, scale_of(to_crop))
+    crop = extract(image, to_crop, size)
+    change, factors = shrunk(restored.to(crop) - settings.grain * crop, zoom_of(to_crop))
     to_change = rescaled(to_crop, (1.0, 1.0), factors)
     to_head = face.transform(resized, CROP)
     near = [o.transform(resized, CROP) for o in others if _near(face, o, settings.feather)]
-    for top, left, height, width in _blocks(window_of(to_crop, size, photo.shape[1:])):
+    for top, left, height, width in _blocks(window_of(to_crop, size, image.shape[1:])):
         here = (slice(top, top + height), slice(left, left + width))
-        block = (top, left, height, width, photo.device)
-        part = photo[:, here[0], here[1]]
+        block = (top, left, height, width, image.device)
+        part = image[:, here[0], here[1]]
         update = sample(change, coordinates(to_change, *block))
         update -= (1 - settings.grain) * part
         if toned:
@@ -193,9 +193,9 @@ def _paste(
 def _near(face: CropFace, other: CropFace, feather: float) -> bool:
     """Whether another head may bound the face's mask; most faces of a group do not."""
     middles = [(face.outline()[0] + face.outline()[2]) / 2 for face in (face, other)]
-    reach = HEAD_AXES[1] * (REACH / face.scale + (REACH + feather) / other.scale)
+    reach = HEAD_AXES[1] * (REACH / face.zoom + (REACH + feather) / other.zoom)
     # The head's middle lies two pixels below the crop's.
-    return float(((middles[0] - middles[1]) ** 2).sum() ** 0.5) < reach + 4 / face.scale
+    return float(((middles[0] - middles[1]) ** 2).sum() ** 0.5) < reach + 4 / face.zoom
 
 
 def _blocks(window: tuple[int, int, int, int] | None) -> Iterator[tuple[int, int, int, int]]:

@@ -71,7 +71,7 @@ class ReferenceFace:
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class KnownPerson:
     """One person as the matching knows them.
 
     Attributes:
@@ -92,7 +92,7 @@ class Reference:
         return _template(self.faces, self.weights)
 
 
-def study_person(analyzer: FaceAnalyzer, person: Person, check: Check = go_on) -> Reference:
+def study_person(analyzer: FaceAnalyzer, person: Person, check: Check = go_on) -> KnownPerson:
     """Finds the person's face on each photo and weighs it by its quality.
 
     A photo without a usable face, or of three and more one that shows another person than the rest,
@@ -101,15 +101,15 @@ def study_person(analyzer: FaceAnalyzer, person: Person, check: Check = go_on) -
     faces, notes = [], []
     for number, image in enumerate(person.photos):
         name = _photo_name(person.name, number, len(person.photos))
-        photo = bgr_from_image(image.movedim(-1, 0))
+        bgr = bgr_from_image(image.movedim(-1, 0))
         part = _part(check, number, len(person.photos))
-        found = analyzer.analyze(photo, person.rule != LARGEST, part)
+        found = analyzer.analyze(bgr, person.rule != LARGEST, part)
         try:
-            face = choose_face(found, photo.shape, person.rule, person.index, name)
+            face = choose_face(found, bgr.shape, person.rule, person.index, name)
         except RestorerIDError as error:
             notes.append(f"left out: {error}")
             continue
-        faces.append(reference_face(number, photo, face))
+        faces.append(reference_face(number, bgr, face))
         notes += [f"{name} is a poor reference: {flaw}" for flaw in faces[-1].flaws().values()]
         rivals = sum(RIVAL * face.area <= other.area <= face.area / RIVAL for other in found)
         if rivals > 1:
@@ -124,7 +124,7 @@ def study_person(analyzer: FaceAnalyzer, person: Person, check: Check = go_on) -
     if len(kept) == 2 and kept[0].face.embedding @ kept[1].face.embedding < analyzer.stranger:
         notes.append(f"the two photos of {person.name} do not look like one person")
     weights = np.array([face.quality for face in kept])
-    return Reference(person.name, tuple(kept), weights / max(weights.sum(), 1e-9), tuple(notes))
+    return KnownPerson(person.name, tuple(kept), weights / max(weights.sum(), 1e-9), tuple(notes))
 
 
 def _part(check: Check, number: int, count: int) -> Check:
@@ -132,25 +132,25 @@ def _part(check: Check, number: int, count: int) -> Check:
     return lambda done, expected: check(number * expected + done, count * expected)
 
 
-def reference_face(number: int, photo: np.ndarray, face: DetectedFace) -> ReferenceFace:
+def reference_face(number: int, bgr: np.ndarray, face: DetectedFace) -> ReferenceFace:
     """A face of a photo (H, W, 3) uint8 BGR, which has this number in its set."""
     import cv2
 
-    small = align_face(photo, face.landmarks, ARCFACE_FACE)
+    small = align_face(bgr, face.landmarks, ARCFACE_FACE)
     sharpness = cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), cv2.CV_32F).var()
-    height, width = photo.shape[:2]
+    height, width = bgr.shape[:2]
     inside = np.clip(face.bbox, 0, (width, height, width, height))
     seen = np.prod(inside[2:] - inside[:2]) / max(face.area, 1e-9)
     return ReferenceFace(
         number,
         face,
-        align_face(photo, face.landmarks, CLIP_FACE),
+        align_face(bgr, face.landmarks, CLIP_FACE),
         float(sharpness),
         float(1 - seen),
     )
 
 
-def look_alikes(people: Iterable[Reference], same: float) -> list[str]:
+def look_alikes(people: Iterable[KnownPerson], same: float) -> list[str]:
     """A sentence for each two people whom the recogniser would take for one.
 
     Args:

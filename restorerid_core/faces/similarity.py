@@ -196,6 +196,6 @@ def _outlined(
     colors: Sequence[Color],
 ) -> Tensor:
     width = max(1, round(image.shape[-1] * height / image.shape[-2]))
-    scale = np.array([width / image.shape[-1], height / image.shape[-2]])
-    outlines = [face.bbox[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2) * scale for face in faces]
+    zoom = np.array([width / image.shape[-1], height / image.shape[-2]])
+    outlines = [face.bbox[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2) * zoom for face in faces]
     return draw_outlines(resize(image[None], (height, width))[0], outlines, labels, colors)

@@ -19,7 +19,7 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
-def scale_of(transform: np.ndarray) -> float:
+def zoom_of(transform: np.ndarray) -> float:
     """Target pixels for each source pixel."""
     return float(np.sqrt(np.linalg.det(transform[:, :2])))
 

@@ -70,8 +70,8 @@ def _auto_columns(count: int) -> int:
 
 
 def _fitted(height: int, width: int, cell: int) -> tuple[int, int]:
-    scale = cell / max(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    zoom = cell / max(height, width)
+    return max(1, round(height * zoom)), max(1, round(width * zoom))
 
 
 def _white_sheet(height: int, width: int) -> Tensor:

@@ -140,8 +140,8 @@ def working_size(height: int, width: int, size: int) -> tuple[int, int]:
             f"`size` is {size} px; expected 0 (keep the size) or at least {MIN_SIDE} px: "
             "512 suits SD-1.5."
         )
-    scale = size / min(height, width) if size else 1.0
-    target = (round(height * scale), round(width * scale))
+    zoom = size / min(height, width) if size else 1.0
+    target = (round(height * zoom), round(width * zoom))
     if max(target) > MAX_SIDE:
         raise RestorerIDError(
             f"the image would be {target[1]}x{target[0]} px at `size` {size}; expected at most "

@@ -63,9 +63,9 @@ def test_a_name_stands_for_one_method():
 def test_table_3_adds_one_part_at_a_time():
     base, injected, fir, adaptive = (METHODS[name] for name in ("base", "id", "fir", "aidsa"))
     assert isinstance(base, Configuration) and not base.reference
-    assert (injected.fir, injected.scale) == (0, 0.75)  # type: ignore[union-attr]
-    assert (fir.fir, fir.scale) == (1, 0.75)  # type: ignore[union-attr]
-    assert (adaptive.fir, adaptive.scale) == (1, None)  # type: ignore[union-attr]
+    assert (injected.fir, injected.id_scale) == (0, 0.75)  # type: ignore[union-attr]
+    assert (fir.fir, fir.id_scale) == (1, 0.75)  # type: ignore[union-attr]
+    assert (adaptive.fir, adaptive.id_scale) == (1, None)  # type: ignore[union-attr]
     assert [m.name for m in usable_methods(list(USUAL.values()), False)] == [
         "input",
         "bicubic",

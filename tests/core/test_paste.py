@@ -93,7 +93,7 @@ def test_no_faces_at_all():
 def test_the_crop_of_another_photo_becomes_that_photo(seed: int, size: int):
     """At any position, angle and scale: under a mask of 1 the other photo shows, in register."""
     (face,) = any_faces(seed, 1, HEIGHT, WIDTH)
-    side = 512 / face.scale
+    side = 512 / face.zoom
     # As much detail as the crop can hold, but no more than the photo can.
     photo, other = (smooth_photo(HEIGHT, WIDTH, max(side / 6, 30), seed) for seed in (1, 2))
     restored = extract(other, face.transform((1.0, 1.0), size), size)[None]
@@ -130,10 +130,10 @@ def test_a_change_lies_where_the_transform_says(seed: int):
     """Exactly known at every pixel of the photo, whatever the face's size there."""
     (face,) = any_faces(seed, 1, HEIGHT, WIDTH)
     photo = torch.full((3, HEIGHT, WIDTH), 0.5)
-    pattern = 0.5 * (waves(pixels(512, 512), max(130, 16 * face.scale), seed=seed) - 0.5)
+    pattern = 0.5 * (waves(pixels(512, 512), max(130, 16 * face.zoom), seed=seed) - 0.5)
     crops = crops_of(photo, [face])
     out, mask = paste(photo, crops, crops.images + pattern)
-    there = waves(move(pixels(HEIGHT, WIDTH), face.to_crop), max(130, 16 * face.scale), seed=seed)
+    there = waves(move(pixels(HEIGHT, WIDTH), face.to_crop), max(130, 16 * face.zoom), seed=seed)
     assert (out - photo - mask * 0.5 * (there - 0.5)).abs().max() < 4e-3
 
 

@@ -62,12 +62,12 @@ def test_masks_of_neighbours_never_overlap_nor_touch_their_heads(seed: int, feat
 @pytest.mark.parametrize("seed", SEEDS)
 def test_masks_have_no_edge(seed: int, feather: float):
     """No step between neighbouring pixels is larger than the feather makes it, but at borders."""
-    faces = [face for face in any_faces(seed, 6, HEIGHT, WIDTH) if face.scale < 4]
+    faces = [face for face in any_faces(seed, 6, HEIGHT, WIDTH) if face.zoom < 4]
     for mask, face in zip(masks_of(faces, feather)[0], faces, strict=True):
         head = 1 / (feather * min(HEAD_AXES))
         slope = SLOPE * (
-            face.scale * (head + 1 / 24)
-            + sum(head * (face.scale + other.scale) for other in faces if other is not face)
+            face.zoom * (head + 1 / 24)
+            + sum(head * (face.zoom + other.zoom) for other in faces if other is not face)
         )
         steps = torch.cat([mask.diff(dim=0).flatten(), mask.diff(dim=1).flatten()])
         assert steps.abs().max() <= slope + 1e-5

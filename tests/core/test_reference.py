@@ -14,7 +14,7 @@ from torch import Tensor
 from restorerid_core.conditions import FaceIdentity
 from restorerid_core.faces.identity import build_identity, stack_identities
 from restorerid_core.faces.people import Person
-from restorerid_core.faces.reference import Reference, ReferenceFace, look_alikes, study_person
+from restorerid_core.faces.reference import KnownPerson, ReferenceFace, look_alikes, study_person
 from restorerid_core.faces.reference import reference_face as studied
 
 PEOPLE = ("2", "4", "6", "8", "11")
@@ -79,7 +79,7 @@ def test_a_face_that_is_cut_off_or_hard_to_make_out_is_named():
 def test_people_who_look_alike_to_the_recogniser_are_named():
     photo = np.zeros((300, 300, 3), np.uint8)
     people = {
-        name: Reference(name, (studied(0, photo, made_face(150, 150, 100, identity=identity)),),
+        name: KnownPerson(name, (studied(0, photo, made_face(150, 150, 100, identity=identity)),),
                         np.ones(1), ())
         for name, identity in (("Anna", (1, 0)), ("Berta", (0.8, 0.6)), ("Cleo", (0, 1)))
     }  # fmt: skip
@@ -178,7 +178,7 @@ def test_the_template_is_the_weighted_average():
         ReferenceFace(0, type(f.face)(f.face.bbox, f.face.landmarks, 1, e, 9), f.crop, 500)
         for f, e in zip(faces, (first, second), strict=True)
     ]
-    template = Reference("Anna", tuple(faces), np.array([0.8, 0.2]), ()).template
+    template = KnownPerson("Anna", tuple(faces), np.array([0.8, 0.2]), ()).template
     assert np.allclose(template[:2], np.array([0.8, 0.2]) / np.hypot(0.8, 0.2))
 
 

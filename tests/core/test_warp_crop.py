@@ -15,8 +15,8 @@ from restorerid_core.faces.warp import (
     inverse,
     rescaled,
     sample,
-    scale_of,
     shrunk,
+    zoom_of,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -57,7 +57,7 @@ def test_inverse_and_scale(seed: int):
     transform, points = any_similarity(rng), rng.uniform(-500, 500, (4, 2))
     assert np.allclose(move(move(points, transform), inverse(transform)), points)
     step = np.linalg.norm(np.diff(move(points, transform), axis=0), axis=1)
-    assert np.allclose(step / np.linalg.norm(np.diff(points, axis=0), axis=1), scale_of(transform))
+    assert np.allclose(step / np.linalg.norm(np.diff(points, axis=0), axis=1), zoom_of(transform))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -182,7 +182,7 @@ def test_a_crop_stays_in_range():
 @pytest.mark.parametrize("side", [60, 512, 1700])
 def test_scale_and_angle_are_reported(side: float, angle: float):
     face = crop_face(300, 200, side, angle)
-    assert face.scale == pytest.approx(512 / side)
+    assert face.zoom == pytest.approx(512 / side)
     assert face.angle == pytest.approx(angle)
     assert np.allclose(move(face.face.landmarks, face.to_crop), TEMPLATE)
     sides = np.linalg.norm(np.diff(face.outline(), axis=0), axis=1)

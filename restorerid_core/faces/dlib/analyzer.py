@@ -87,8 +87,8 @@ class DlibAnalyzer(FaceAnalyzer):
         self.name = FILE
 
     @torch.inference_mode()
-    def embed(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        image = torch.from_numpy(np.ascontiguousarray(photo[..., ::-1])).movedim(-1, 0)
+    def embed(self, bgr: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        image = torch.from_numpy(np.ascontiguousarray(bgr[..., ::-1])).movedim(-1, 0)
         factor = CROP_SIDE / CROP
         to_crop = rescaled(fit_similarity(landmarks, TEMPLATE), (1.0, 1.0), (factor, factor))
         crop = extract(image.float() / 255, to_crop, CROP_SIDE)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..crop import CROP
-from ..warp import coordinates, fit_similarity, inverse, rescaled, scale_of
+from ..warp import coordinates, fit_similarity, inverse, rescaled, zoom_of
 from .recognition import CHIP
 
 FFHQ_POINTS = np.array(
@@ -35,7 +35,7 @@ def face_chips(crops: Tensor) -> Tensor:
     """
     factor = crops.shape[-1] / CROP
     back = inverse(rescaled(TO_CHIP, (factor, factor), (1.0, 1.0)))
-    if (zoom := scale_of(back)) > 1:
+    if (zoom := zoom_of(back)) > 1:
         side = max(CHIP, round(crops.shape[-1] / zoom))
         ratio = side / crops.shape[-1]
         crops = F.interpolate(crops, (side, side), mode="bilinear", antialias=True)

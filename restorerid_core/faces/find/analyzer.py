@@ -68,7 +68,7 @@ class FaceAnalyzer:
         return cls(detector, recognizer, input_size(detector), str(pack.recognizer))
 
     def analyze(
-        self, photo: np.ndarray, everyone: bool = False, check: Check = go_on
+        self, bgr: np.ndarray, everyone: bool = False, check: Check = go_on
     ) -> list[DetectedFace]:
         """The faces of a photo, (H, W, 3) uint8 BGR, highest score first; none gives [].
 
@@ -77,40 +77,40 @@ class FaceAnalyzer:
             check: called before each step.
         """
         # Finding is the first half of the work, telling whose the faces are the second.
-        found = self.detect(photo, everyone, lambda done, expected: check(done, 2 * expected))
+        found = self.detect(bgr, everyone, lambda done, expected: check(done, 2 * expected))
         faces: list[DetectedFace] = []
         for face in found:
             check(len(found) + len(faces), 2 * len(found))
-            faces.append(self.describe(photo, face))
+            faces.append(self.describe(bgr, face))
         return faces
 
     def detect(
-        self, photo: np.ndarray, everyone: bool = False, check: Check = go_on
+        self, bgr: np.ndarray, everyone: bool = False, check: Check = go_on
     ) -> list[Detection]:
         """Where `analyze` finds faces, without whose they are."""
-        return FaceSearch(self.detector, self.size, photo, check).run(everyone)
+        return FaceSearch(self.detector, self.size, bgr, check).run(everyone)
 
-    def find_all(self, photo: np.ndarray, check: Check = go_on) -> list[DetectedFace]:
+    def find_all(self, bgr: np.ndarray, check: Check = go_on) -> list[DetectedFace]:
         """Every face of a photo, as `analyze`."""
-        return self.analyze(photo, True, check)
+        return self.analyze(bgr, True, check)
 
-    def describe(self, photo: np.ndarray, face: Detection) -> DetectedFace:
+    def describe(self, bgr: np.ndarray, face: Detection) -> DetectedFace:
         """Whose face is at this place of a photo (H, W, 3) uint8 BGR.
 
         Raises:
             RestorerIDError: as `embed`.
         """
-        embedding = self.embed(photo, face.landmarks)
+        embedding = self.embed(bgr, face.landmarks)
         norm = float(np.linalg.norm(embedding))
         return DetectedFace(face.bbox, face.landmarks, face.score, embedding / norm, norm)
 
-    def embed(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    def embed(self, bgr: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """What the recogniser gives, of its own length, for a face with these landmarks (5, 2).
 
         Raises:
             RestorerIDError: the recogniser does not give 512 numbers.
         """
-        embedding = self.recognizer.get_feat(align_face(photo, landmarks, ARCFACE_FACE)).ravel()
+        embedding = self.recognizer.get_feat(align_face(bgr, landmarks, ARCFACE_FACE)).ravel()
         if embedding.size != EMBEDDING_DIM:
             raise RestorerIDError(
                 f"the face recognition model {self.name} gives {embedding.size} numbers "

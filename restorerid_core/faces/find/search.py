@@ -69,7 +69,7 @@ class FaceSearch:
     Args:
         detector: gives boxes, scores and landmarks of a canvas.
         size: (width, height) of its canvas.
-        photo: (H, W, 3) uint8 BGR.
+        bgr: (H, W, 3) uint8.
         check: called before each view.
 
     Attributes:
@@ -79,11 +79,11 @@ class FaceSearch:
     """
 
     def __init__(
-        self, detector: Detector, size: tuple[int, int], photo: np.ndarray, check: Check = go_on
+        self, detector: Detector, size: tuple[int, int], bgr: np.ndarray, check: Check = go_on
     ):
         self._detector = detector
         self._size = size
-        self._photo = photo
+        self._bgr = bgr
         self._check = check
         self.runs = self.done = self._expected = 0
         self.looked: Counter[str] = Counter()
@@ -107,17 +107,17 @@ class FaceSearch:
         return found
 
     def _run(self, everyone: bool) -> list[Detection]:
-        photo, size = self._photo, self._size
-        sides = tile_sides(photo, size)
+        bgr, size = self._bgr, self._size
+        sides = tile_sides(bgr, size)
         # As if nothing were to be found, which takes longest.
-        self._expected = 2 + sum(tile_count(photo, side) for side in sides)
+        self._expected = 2 + sum(tile_count(bgr, side) for side in sides)
         self._expected += self._count_last_views()
-        most = FILLING * max(photo.shape[:2])
-        first = self._look(whole_view(photo, size))
+        most = FILLING * max(bgr.shape[:2])
+        first = self._look(whole_view(bgr, size))
         seen = [find for find in first if max(find.size) <= most]
         if not everyone and len(seen) == len(first) and self._shows_the_largest(seen):
             return self._faces(seen)
-        seen += self._look(four_turns(photo, size))
+        seen += self._look(four_turns(bgr, size))
         if not everyone:
             seen = self._closer(seen)
             if any(face.is_sure for face in seen):
@@ -125,7 +125,7 @@ class FaceSearch:
         if sides:  # what is small they show better
             seen = [face for face in seen if face.is_sure or face.side > OVERLAP * sides[0]]
         for side in sides:
-            for view in tile_views(photo, size, side):
+            for view in tile_views(bgr, size, side):
                 seen += self._look(view)
         seen = self._closer(seen)
         seen = self._closer([*seen, *self._look_turned(seen)])
@@ -170,14 +170,14 @@ class FaceSearch:
         Turned faces are seen here from twice the size on that upright ones are; this halves the
         work where there is nothing to be found.
         """
-        photo, size = self._photo, self._size
-        yield whole_view(photo, size, CLOSE_UP)
+        bgr, size = self._bgr, self._size
+        yield whole_view(bgr, size, CLOSE_UP)
         side = 2 * smallest_tile(size)
         for turns in (1, 2, 3):
-            yield from tile_views(photo, size, side, turns)
+            yield from tile_views(bgr, size, side, turns)
 
     def _count_last_views(self) -> int:
-        return 1 + 3 * tile_count(self._photo, 2 * smallest_tile(self._size))
+        return 1 + 3 * tile_count(self._bgr, 2 * smallest_tile(self._size))
 
     def _look_turned(self, seen: Sequence[Detection]) -> list[Detection]:
         """Tiles where turned faces were seen, turned so that these are upright.
@@ -187,11 +187,11 @@ class FaceSearch:
         turned = [find for find in seen if find.is_sure and turns_of(find)]
         counts = np.bincount([turns_of(find) for find in seen if find.is_sure], minlength=4)
         found: list[Detection] = []
-        for side in tile_sides(self._photo, self._size) if turned else []:
+        for side in tile_sides(self._bgr, self._size) if turned else []:
             for turns in (1, 2, 3):
                 alike = [find.center for find in turned if turns_of(find) == turns]
                 many = counts[turns] > min(counts[0], MANY - 1)
-                for view in () if not alike else tile_views(self._photo, self._size, side, turns):
+                for view in () if not alike else tile_views(self._bgr, self._size, side, turns):
                     (pane,) = view.panes
                     there = [((p >= pane.frame[:2]) & (p < pane.frame[2:])).all() for p in alike]
                     if many or any(there):
@@ -237,7 +237,7 @@ class FaceSearch:
         """`kept`, with what a closer look at places shows for the doubtful ones; and all of it."""
         looked: list[Detection] = []
         better: set[int] = set()
-        for view, first in patch_views(self._photo, self._size, [place for _, place in places]):
+        for view, first in patch_views(self._bgr, self._size, [place for _, place in places]):
             olds = [find for find, _ in places[first : first + len(view.panes)]]
             for find in self._look(view):
                 about = [old for old in olds if is_there(find, old)]
@@ -267,7 +267,7 @@ class FaceSearch:
 
     def _shows_the_largest(self, seen: Sequence[Detection]) -> bool:
         """Whether one is large, and leaves no room for one that is too large to be seen."""
-        height, width = self._photo.shape[:2]
+        height, width = self._bgr.shape[:2]
         longer = max(height, width)
         wide, high = (part * longer for part in ROOM)
         for find in seen:

@@ -80,31 +80,31 @@ class View:
         return all(pane.is_plain for pane in self.panes)
 
 
-def whole_view(photo: np.ndarray, size: tuple[int, int], margin: float = 0.0) -> View:
+def whole_view(bgr: np.ndarray, size: tuple[int, int], margin: float = 0.0) -> View:
     """The photo on black, with a margin (a fraction of its longer side) on every side.
 
     Without a margin the photo lies at the top left, exactly as insightface places it.
 
     Args:
-        photo: (H, W, 3) uint8 BGR.
+        bgr: (H, W, 3) uint8.
         size: (width, height) of the canvas.
     """
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     name = "whole photo with a margin" if margin else "whole photo"
-    return View(canvas, (_paint(canvas, (0, 0, *size), photo, margin),), name)
+    return View(canvas, (_paint(canvas, (0, 0, *size), bgr, margin),), name)
 
 
-def turned_view(photo: np.ndarray, size: tuple[int, int], turns: int) -> View:
+def turned_view(bgr: np.ndarray, size: tuple[int, int], turns: int) -> View:
     """The whole photo turned to the left by `turns` times 90 degrees."""
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    return View(canvas, (_paint(canvas, (0, 0, *size), photo, turns=turns),), "turned photo")
+    return View(canvas, (_paint(canvas, (0, 0, *size), bgr, turns=turns),), "turned photo")
 
 
-def four_turns(photo: np.ndarray, size: tuple[int, int], gap: float = GAP) -> View:
+def four_turns(bgr: np.ndarray, size: tuple[int, int], gap: float = GAP) -> View:
     """The whole photo four times on one canvas, at less than half the size, each turned otherwise.
 
     Args:
-        photo: (H, W, 3) uint8 BGR.
+        bgr: (H, W, 3) uint8.
         size: (width, height) of the canvas.
         gap: around each, of its pane's side.
     """
@@ -112,15 +112,13 @@ def four_turns(photo: np.ndarray, size: tuple[int, int], gap: float = GAP) -> Vi
     width, height = size[0] // 2, size[1] // 2
     margin = gap / (1 - 2 * gap)
     panes = [
-        _paint(canvas, (x, y, x + width, y + height), photo, margin, turns)
+        _paint(canvas, (x, y, x + width, y + height), bgr, margin, turns)
         for turns, (x, y) in enumerate([(0, 0), (width, 0), (0, height), (width, height)])
     ]
     return View(canvas, tuple(panes), "whole photo in four directions")
 
 
-def tile_views(
-    photo: np.ndarray, size: tuple[int, int], side: int, turns: int = 0
-) -> Iterator[View]:
+def tile_views(bgr: np.ndarray, size: tuple[int, int], side: int, turns: int = 0) -> Iterator[View]:
     """Overlapping tiles of a photo (H, W, 3) uint8 BGR, each turned to the left by `turns` times 90
     degrees.
 
@@ -128,34 +126,32 @@ def tile_views(
         size: (width, height) of the canvas.
         side: of a tile, px.
     """
-    height, width = photo.shape[:2]
+    height, width = bgr.shape[:2]
     for top in _starts(height, side):
         for left in _starts(width, side):
-            yield tile_view(photo, size, (left, top), side, turns)
+            yield tile_view(bgr, size, (left, top), side, turns)
 
 
-def tile_count(photo: np.ndarray, side: int) -> int:
+def tile_count(bgr: np.ndarray, side: int) -> int:
     """How many `tile_views` a photo (H, W, 3) has."""
-    height, width = photo.shape[:2]
+    height, width = bgr.shape[:2]
     return len(_starts(height, side)) * len(_starts(width, side))
 
 
 def tile_view(
-    photo: np.ndarray, size: tuple[int, int], corner: tuple[int, int], side: int, turns: int = 0
+    bgr: np.ndarray, size: tuple[int, int], corner: tuple[int, int], side: int, turns: int = 0
 ) -> View:
     """One of `tile_views`, whose left and top edge is `corner`."""
-    (height, width), (left, top) = photo.shape[:2], corner
-    (pane,), canvas = (
-        (view := turned_view(photo[top : top + side, left : left + side], size, turns)).panes,
-        view.canvas,
-    )
+    (height, width), (left, top) = bgr.shape[:2], corner
+    view = turned_view(bgr[top : top + side, left : left + side], size, turns)
+    pane = view.panes[0]
     edges = np.array([left, top, left + side, top + side], float)
     inner = np.array([left > 0, top > 0, left + side < width, top + side < height])
     shift = np.array([[1, 0, left], [0, 1, top]], float)
     frame = np.where(inner, edges, NOWHERE)
     to_photo = _compose(shift, pane.to_photo)
     name = f"tile of {side} px" + (f", turned by {90 * turns}" if turns else "")
-    return View(canvas, (Pane(pane.area, to_photo, pane.is_plain, frame),), name)
+    return View(view.canvas, (Pane(pane.area, to_photo, pane.is_plain, frame),), name)
 
 
 def smallest_tile(size: tuple[int, int]) -> int:
@@ -163,13 +159,13 @@ def smallest_tile(size: tuple[int, int]) -> int:
     return min(size) * SMALLEST_FACE // TILE_FACE
 
 
-def tile_sides(photo: np.ndarray, size: tuple[int, int]) -> list[int]:
+def tile_sides(bgr: np.ndarray, size: tuple[int, int]) -> list[int]:
     """Sides of the tiles that show all faces which the whole photo shows too small, px.
 
     The smallest tiles show faces of `SMALLEST_FACE`; each level's largest face is large enough for
     the next one, up to what the whole photo shows.
     """
-    longer = max(photo.shape[:2])
+    longer = max(bgr.shape[:2])
     sides = [smallest_tile(size)]
     if longer <= sides[0]:
         return []
@@ -191,7 +187,7 @@ class Place:
 
 
 def patch_views(
-    photo: np.ndarray, size: tuple[int, int], places: Sequence[Place]
+    bgr: np.ndarray, size: tuple[int, int], places: Sequence[Place]
 ) -> Iterator[tuple[View, int]]:
     """Patches of a photo (H, W, 3) uint8 BGR, each upright and its face of one size, as many as fit
     on each canvas; with the number of the first.
@@ -203,7 +199,7 @@ def patch_views(
     for first in range(0, len(places), columns * rows):
         canvas = np.zeros((size[1], size[0], 3), np.uint8)
         panes = [
-            _paint_patch(canvas, (PATCH * (n % columns), PATCH * (n // columns)), photo, place)
+            _paint_patch(canvas, (PATCH * (n % columns), PATCH * (n // columns)), bgr, place)
             for n, place in enumerate(places[first : first + columns * rows])
         ]
         yield View(canvas, tuple(panes), "canvas of close-ups"), first
@@ -212,21 +208,21 @@ def patch_views(
 def _paint(
     canvas: np.ndarray,
     area: tuple[int, int, int, int],
-    photo: np.ndarray,
+    bgr: np.ndarray,
     margin: float = 0.0,
     turns: int = 0,
 ) -> Pane:
     """Puts the photo, turned, on a part of the canvas, at its top left but for the margin."""
     import cv2
 
-    height, width = photo.shape[:2]
+    height, width = bgr.shape[:2]
     shown = (height, width) if turns % 2 else (width, height)
     left, top, right, bottom = area
     border = margin * max(height, width)
-    scale = min((right - left) / (shown[0] + 2 * border), (bottom - top) / (shown[1] + 2 * border))
-    small = cv2.resize(photo, (max(1, int(width * scale)), max(1, int(height * scale))))
+    zoom = min((right - left) / (shown[0] + 2 * border), (bottom - top) / (shown[1] + 2 * border))
+    small = cv2.resize(bgr, (max(1, int(width * zoom)), max(1, int(height * zoom))))
     small = np.rot90(small, turns)  # after it was reduced, for the photo may be large
-    offset = int(border * scale)
+    offset = int(border * zoom)
     left, top = left + offset, top + offset
     canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
     # Rounded to whole pixels, the two sides are not scaled quite alike.
@@ -255,23 +251,23 @@ def _is_plain(part: np.ndarray) -> bool:
 
 
 def _paint_patch(
-    canvas: np.ndarray, corner: tuple[int, int], photo: np.ndarray, place: Place
+    canvas: np.ndarray, corner: tuple[int, int], bgr: np.ndarray, place: Place
 ) -> Pane:
     """Puts what lies around a place on the canvas."""
     import cv2
 
-    (height, width), (left, top) = photo.shape[:2], corner
+    (height, width), (left, top) = bgr.shape[:2], corner
     side = min(PATCH, canvas.shape[1] - left, canvas.shape[0] - top)
-    scale = PATCH_FACE / place.width
-    reach = side / scale  # the diagonal of what a patch shows is less than twice this
+    zoom = PATCH_FACE / place.width
+    reach = side / zoom  # the diagonal of what a patch shows is less than twice this
     x0, y0 = (max(0, int(v - reach)) for v in (place.x, place.y))
     x1, y1 = min(width, int(place.x + reach) + 2), min(height, int(place.y + reach) + 2)
-    part, factor = photo[y0:y1, x0:x1], 1.0
-    if scale < 0.5:  # linear interpolation would leave out pixels
-        shape = (max(1, round((x1 - x0) * 2 * scale)), max(1, round((y1 - y0) * 2 * scale)))
-        part, factor = cv2.resize(part, shape, interpolation=cv2.INTER_AREA), 2 * scale
+    part, factor = bgr[y0:y1, x0:x1], 1.0
+    if zoom < 0.5:  # linear interpolation would leave out pixels
+        shape = (max(1, round((x1 - x0) * 2 * zoom)), max(1, round((y1 - y0) * 2 * zoom)))
+        part, factor = cv2.resize(part, shape, interpolation=cv2.INTER_AREA), 2 * zoom
     turn = np.radians(place.angle)
-    cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
+    cosine, sine = zoom * np.cos(turn), zoom * np.sin(turn)
     turned = np.array([[cosine, sine], [-sine, cosine]])
     shift = side / 2 - turned @ np.array([place.x, place.y])
     to_patch = np.concatenate([turned, shift[:, None]], axis=1)

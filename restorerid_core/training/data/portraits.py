@@ -40,17 +40,17 @@ def study_photo(
         image = _read(path, aligned)
     except RestorerIDError as error:
         return Drop("unreadable", str(error))
-    photo = bgr_from_image(image)
-    found = analyzer.analyze(photo)
+    bgr = bgr_from_image(image)
+    found = analyzer.analyze(bgr)
     if not found:
         return Drop("no face", f"no face was found in '{path}'")
-    face = choose_face(found, photo.shape, "most central" if aligned else "largest")
+    face = choose_face(found, bgr.shape, "most central" if aligned else "largest")
     if aligned:
         picture = resize(image[None], (size, size))[0]
     else:
         picture = extract(image, CropFace.of(face, 1).transform((1.0, 1.0), size), size)
     pixels = picture.mul(255).round().byte()
-    return Portrait(pixels, reference_face(number, photo, face))
+    return Portrait(pixels, reference_face(number, bgr, face))
 
 
 def _read(path: Path, aligned: bool) -> Tensor:
