@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """As `replacing`, for files that belong together: none is moved before all are written."""
+    """Like `replacing`, for files that belong together: none is moved before all are written."""
     for path in paths:
         remove_leftovers(path)
     temporaries = [temporary_name(path) for path in paths]
@@ -73,7 +73,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _abandoned(machine: str, process: int, written: float) -> bool:
-    """Of another machine, on a shared disk, nothing is known but the file's age."""
+    """Whether its writer is gone; for another machine on a shared disk the file's age tells."""
     if machine != _machine():
         return written < time.time() - A_DAY
     return _ended(process, written)

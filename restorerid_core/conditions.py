@@ -1,4 +1,4 @@
-"""What a restoration is conditioned on: the degraded photo and whose face it is to show."""
+"""The conditions of a restoration: the degraded photo, and the identity it is to show."""
 
 from __future__ import annotations
 

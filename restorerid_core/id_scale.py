@@ -21,7 +21,7 @@ MINIMUM, MAXIMUM = 0.0, 2.0
 SWEEP_MAXIMUM, SWEEP_COUNT = HIGHEST_ID_SCALE, 64
 """The highest value and the number of values of a sweep."""
 FORMAT = "restorerid-id-scale"
-"""Of a preset's file, which `calibrate` writes."""
+"""Marks a preset's file, which `calibrate` writes."""
 LONGEST = 2000
 """Characters of a sweep's text."""
 

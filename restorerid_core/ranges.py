@@ -138,7 +138,7 @@ HIGHEST_ID_SCALE = 3.0
 ID_SCALE = Range(float, 0.0, HIGHEST_ID_SCALE, advice="it is mostly between 0.05 and 1")
 """λ."""
 STRENGTH = Range(float, 0.0, 2.0, advice="1 is the paper's")
-"""Of SPADE and of the FIR-Adapter."""
+"""Strengths of SPADE and of the FIR-Adapter."""
 SHARE = Range(float, 0.0, 1.0)
 
 # Of the adaptive ID-scale
@@ -156,7 +156,7 @@ FACES_PER_RUN = Range(int, 1, 999, advice="the less memory, the fewer")
 FACES = Range(int, 0, 999, advice="0 is all")
 """At most so many."""
 FACE_SIZE = Range(int, 0, 4096, advice="0 takes all")
-"""Of the smallest face, px."""
+"""Smallest face, px."""
 FACE_INDEX = Range(int, 0, 999, advice="0 is the leftmost face")
 PHOTO_INDEX = Range(int, 0, 999_999, advice="0 is the first photo")
 FEATHER = Range(float, 0.05, 1.0)

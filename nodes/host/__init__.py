@@ -1,1 +1,1 @@
-"""What is ComfyUI's: its types, folders and models, and the patch into its MODEL."""
+"""The side of ComfyUI: its types, folders and models, and the patch into its MODEL."""

@@ -70,7 +70,7 @@ def steps(items: Iterable[T], progress: Any) -> Iterator[T]:
 
 
 def searches(items: Iterable[T], progress: Any) -> Iterator[tuple[T, Check]]:
-    """As `steps`; what comes with each item moves the bar by the part of a step that is done."""
+    """Like `steps`; the callback of each item moves the bar by the part of a step that is done."""
     for item in items:
         stop_if_cancelled()
         start = progress.current

@@ -30,7 +30,7 @@ def face_models_input(tooltip: str = TOOLTIP) -> io.Combo.Input:
 
 
 def validate_face_models(face_models: str | list[str] | None) -> bool | str:
-    """For a node's `validate_inputs`: missing face models are told before a run begins.
+    """For a node's `validate_inputs`: names missing face models before a run begins.
 
     Args:
         face_models: a list where the node takes its inputs as lists; None where it is linked.

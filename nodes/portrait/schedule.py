@@ -68,7 +68,7 @@ def sample_released(
 
 
 def network_timesteps(schedule: ReleasedSchedule, sigmas: Tensor) -> Tensor:
-    """The timestep that the network is told at each of `sigmas`, consecutive ones of ours."""
+    """The timestep given to the network at each of `sigmas`, a run of our schedule."""
     distance = (sigmas.cpu().float()[:, None] - schedule.sigmas[None]).abs()
     nearest, index = distance.min(dim=1)
     # NaN is not near to anything.

@@ -78,11 +78,11 @@ class ModelConfig:
     id_tokens: int = 4
     projector_depth: int = 4
     groups: int = 32
-    """Of every GroupNorm."""
+    """Groups of every GroupNorm."""
     lq_heads: int = 4
-    """Of the LQ encoder's self-attention."""
+    """Heads of the LQ encoder's self-attention."""
     fir_heads: int = 8
-    """Of the FIR-Adapter's cross-attention."""
+    """Heads of the FIR-Adapter's cross-attention."""
 
     @classmethod
     def from_shapes(

@@ -87,7 +87,7 @@ def _composition(blocks: list[Weights], heads: int) -> Weights:
 
 
 def _composed(w: Weights, heads: int) -> Weights:
-    """Of one block, as layers over its C channels: score = k·Wq·(n·g + b)/√d, tap = conv·Wo·v."""
+    """One block as layers over its C channels: score = k·Wq·(n·g + b)/√d, tap = conv·Wo·v."""
     conv, out = w["mlp_shared.0.weight"], w["crossattn.to_out.0.weight"]
     query = w["crossattn.to_q.weight"] / (len(out) // heads) ** 0.5
     taps = conv.permute(0, 2, 3, 1).flatten(0, 2)  # hidden·3·3, C

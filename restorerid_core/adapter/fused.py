@@ -84,7 +84,7 @@ class FusedAdapter(nn.Module):
         return Composed(*(part.unflatten(1, s) for part, s in zip(parts, shapes, strict=True)))
 
     def _shapes(self, tokens: int) -> tuple[tuple[int, ...], ...]:
-        """Of the parts of `Composed` for an identity."""
+        """Shapes of the parts of `Composed` for one identity."""
         c, n = self.config, self.fir.blocks
         columns = c.fir_heads * tokens
         return (

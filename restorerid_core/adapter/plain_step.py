@@ -48,19 +48,19 @@ class PlainConditioning:
         return self._tokens is not None
 
     def spade(self, block: int, h: Tensor) -> Tensor:
-        """As `StepConditioning.spade`."""
+        """See `StepConditioning.spade`."""
         out = self._adapter.spade(block)(h, self._map(block, h))
         return torch.lerp(h, out.to(h.dtype), self._structure)
 
     def fir(self, block: int, x: Tensor) -> Tensor:
-        """As `StepConditioning.fir`."""
+        """See `StepConditioning.fir`."""
         if self._tokens is None:
             return x
         out = self._adapter.fir(block)(x, self._map(block, x), self._tokens)
         return torch.lerp(x, out.to(x.dtype), self._fir)
 
     def id_attention(self, index: int, q: Tensor, heads: int) -> Tensor:
-        """As `StepConditioning.id_attention`."""
+        """See `StepConditioning.id_attention`."""
         assert self._tokens is not None
         k, v = self._adapter.id_attention(index).keys_values(self._tokens)
         return self._scale * attend(q, k, v, heads)

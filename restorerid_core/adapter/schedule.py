@@ -27,7 +27,7 @@ class ReleasedSchedule:
     goes from ᾱ[0] to ᾱ[0] without noise, an identity, so there are N - 1 steps that do something.
 
     Attributes:
-        network_timesteps: (N,) what UNet and LQ encoder are told, 999 … 0.
+        network_timesteps: (N,) timesteps given to UNet and LQ encoder, 999 … 0.
         alpha_timesteps: (N,) where ᾱ is taken, 980 … 0 for N = 50.
         sigmas: (N,) float32 √((1 - ᾱ)/ᾱ) at `alpha_timesteps`.
     """

@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"restorerid: {message}\nSee {self.prog} --help.\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """As argparse, but an unknown option is told first: it may be a misspelt required one."""
+        """Like argparse's, but names an unknown option first: it may be a misspelt required one."""
         if args is not None and self._subparsers is None:
             for text in takewhile(lambda text: text != "--", args):
                 name = text.partition("=")[0]

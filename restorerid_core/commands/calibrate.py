@@ -48,7 +48,7 @@ def calibrate(args: argparse.Namespace) -> int:
     people = find_identities(args.people)[: args.limit]
     mine = share(people, options.device)
     state = PartialState()
-    models, options = choose_network(options, musiq=True)  # all that is missing is told at once
+    models, options = choose_network(options, musiq=True)  # names all that is missing at once
     pictures = open_run(
         args.output, options, args.degradations, args.degraded_at, [SWEEP], people, models
     )

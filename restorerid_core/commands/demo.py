@@ -101,7 +101,7 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def restore_untrained(output: Path, options: RestoreOptions) -> Path:
-    """As `restore_portrait`, by networks of random weights in a folder that is deleted again."""
+    """Like `restore_portrait`, with random weights in a folder that is deleted afterwards."""
     from ..demo.faces import stand_in_analyzer
     from ..demo.networks import small_models, untrained_musiq
 

@@ -107,7 +107,7 @@ def table(tasks: list[Task], root: Path) -> str:
 
 
 def free_bytes(folder: Path) -> int:
-    """Of the disk that `folder` is on, or will be."""
+    """Free bytes on the disk where `folder` is or will be."""
     return shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
 
 

@@ -1,4 +1,4 @@
-"""What a command says while nothing else is to be seen."""
+"""Progress of work that shows nothing else meanwhile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_torch() -> None:
 
 @contextmanager
 def byte_bar(name: str) -> Iterator[Progress]:
-    """A bar that is told the bytes done so far and the bytes there are; it shows from then on."""
+    """A bar that takes the bytes done and the total; it shows from the first call on."""
     from tqdm import tqdm
 
     bar: tqdm | None = None

@@ -44,7 +44,7 @@ class Resizing:
     down: Range
     up: Range
     probabilities: tuple[float, float, float] = (0.1, 0.8, 0.1)
-    """Of up, down and neither."""
+    """Chances of up, down and neither."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Stage:
     resizing: Resizing
     noise: SensorNoise = SensorNoise()
     quality: tuple[int, int] = (30, 95)
-    """Of JPEG, both ends included."""
+    """JPEG quality, both ends included."""
 
 
 @dataclass(frozen=True)

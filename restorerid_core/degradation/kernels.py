@@ -25,7 +25,7 @@ class Kernel:
     """Radians."""
     beta: float = 1.0
     cutoff: float = math.pi
-    """Of a sinc filter, radians per px."""
+    """Cutoff of a sinc filter, radians per px."""
 
     def weights(self) -> Tensor:
         """(size, size) float32, of sum 1."""

@@ -23,7 +23,7 @@ XYZ_TO_CAMERA = torch.tensor([
     [[0.8380, -0.2630, -0.0639], [-0.2887, 1.0725, 0.2496], [-0.0627, 0.1427, 0.5438]],
     [[0.6596, -0.2079, -0.0562], [-0.4782, 1.3016, 0.1933], [-0.0970, 0.1581, 0.5181]],
 ])  # fmt: skip
-"""Of four cameras, as in CBDNet; a photo's camera lies between them."""
+"""Response curves of four cameras, as in CBDNet; a photo's camera lies between them."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ AGREEING = 12
 """Boxes that must agree; with fewer, folds of clothes on a turned photo are taken for faces."""
 SCORE = 0.9
 SCALE, LOWERING = 0.0035, 0.08
-"""Of the box's width: a pixel of FFHQ's template, and how far its landmarks lie below the box's
-middle; measured on a portrait."""
+"""In box widths: a pixel of FFHQ's template, and how far its landmarks lie below the box's middle;
+measured on a portrait."""
 SAMPLES = 28
 """Side of the face that the recogniser sees, px."""
 

@@ -30,7 +30,7 @@ VISION = {
 
 
 STAND_IN = FacePack(Path("stand-in"), Path("stand-in"))
-"""Of `demo.faces`, which needs no files."""
+"""Stands for `demo.faces`, which needs no files."""
 
 
 def small_models(root: Path) -> Models:

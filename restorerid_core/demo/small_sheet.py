@@ -22,7 +22,7 @@ from ..quality.pixels import psnr
 from .picture import portrait
 
 PRESET, SEED, DEGRADED_AT = "heavy", 1, 256
-"""Of the degradation; the network was trained on photos that were degraded at this size."""
+"""How the portrait is degraded; the network was trained on photos degraded at this size."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,7 +84,7 @@ def face_files(pack: FacePack) -> dict[str, Path]:
 
 
 def scale_basis(options: RestoreOptions, models: Models, digests: Digests) -> dict[str, Any]:
-    """Of the adaptive ID-scale: its formula and the quality model.
+    """What the adaptive ID-scale depends on: its formula and the quality model.
 
     Raises:
         RestorerIDError: one of the two cannot be used.

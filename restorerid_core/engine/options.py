@@ -114,8 +114,8 @@ class RestoreOptions:
 
     @property
     def matching(self) -> tuple[float, str]:
-        """From which cosine on a face is a person's, and what is done with nobody's; of `completed`
-        options."""
+        """The cosine from which on a face is a person's, and what is done with faces of nobody; for
+        `completed` options."""
         assert self.threshold is not None and self.unmatched is not None, "options not completed"
         return self.threshold, self.unmatched
 
@@ -125,7 +125,7 @@ class RestoreOptions:
 
 
 def split_reference(text: str) -> tuple[str | None, Path]:
-    """Of a reference the name, None where none is given, and the photo or folder, which exists.
+    """A reference's name (None if it has none) and its photo or folder, which exists.
 
     Names and paths may hold a `=`: a text that is a path as a whole is one, and else the first `=`
     with a path behind it is the one between.

@@ -39,7 +39,7 @@ class FaceResult:
     """What happened to one face.
 
     `id_scale` is λ, `score` what it follows, `cosine` the similarity to the person; `reason` says
-    why it is nobody's where it resembles somebody.
+    why it got no name where it resembles somebody.
     """
 
     number: int

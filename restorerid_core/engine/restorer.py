@@ -104,12 +104,12 @@ class Restorer:
         return color_fix(unpad(restored, prepared.size), prepared.image, settings.color_fix)
 
     def encode(self, image: Tensor) -> Tensor:
-        """As `vae.encode`."""
+        """See `vae.encode`."""
         with self._turn, self._at_work(self.base.vae):
             return vae.encode(self.base.vae, image)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """As `vae.decode`."""
+        """See `vae.decode`."""
         with self._turn, self._at_work(self.base.vae):
             return vae.decode(self.base.vae, latent)
 

@@ -44,7 +44,7 @@ def vae_shapes(
     blocks: int = 2,
     latent: int = LATENT,
 ) -> dict[str, Size]:
-    """As `unet_shapes`, of the autoencoder.
+    """Shapes of the autoencoder, like `unet_shapes`.
 
     Args:
         multipliers: of the width in each of the four levels.

@@ -56,4 +56,4 @@ class Settings:
 FULL = Settings()
 """The released code's."""
 SMALL = Settings(steps=10, guidance=1.0, size=128, start=FROM_LQ)
-"""Of the network that the package brings; it knows no prompts, so there is nothing to guide by."""
+"""For the network in this package, which has no prompts and so nothing to guide by."""

@@ -15,7 +15,7 @@ ALPHAS, BETAS = np.linspace(-50, 100, 76), np.geomspace(1, 200, 41)
 FINE = 61
 """Values of each on the finer grid that follows."""
 WINDOW, ORDER = 11, 2
-"""Of the smoothing: a parabola through so many neighbouring scales (Savitzky-Golay)."""
+"""Savitzky-Golay smoothing: a parabola through 11 neighbouring scales."""
 CONFIDENCE = 0.95
 
 

@@ -75,14 +75,14 @@ def sharpen(image: Tensor, sigma: float = 2.0, amount: float = 1.0) -> Tensor:
 
 
 def realesrgan(image: Tensor) -> Tensor:
-    """As `restore_by_realesrgan`."""
+    """Real-ESRGAN x4plus; see `restore_by_realesrgan`."""
     from .realesrgan import restore_by_realesrgan
 
     return restore_by_realesrgan(image)
 
 
 def open_realesrgan() -> object:
-    """As `load_realesrgan`."""
+    """Loads the model; see `load_realesrgan`."""
     from .realesrgan import load_realesrgan
 
     return load_realesrgan()

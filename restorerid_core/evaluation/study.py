@@ -25,9 +25,9 @@ PLACE = "/*STUDY*/"
 """Where the page's template takes the study."""
 NEITHER = "no difference"
 QUALITY = 95
-"""Of the JPEGs in the page, without chroma subsampling."""
+"""JPEG quality in the page, without chroma subsampling."""
 MAX_BYTES = 16 * 2**20
-"""Of a file of votes; a vote takes 150."""
+"""Largest file of votes; one vote takes 150 bytes."""
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class CalibrationRun:
         return [scale for scale in self.scales if f"{scale:g}" not in known]
 
     def curves(self, people: Sequence[Identity]) -> Curves:
-        """Of all pictures that are done."""
+        """The curves of all pictures measured so far."""
         found = [
             self.read(name, person)
             for name in self.pictures.degradations

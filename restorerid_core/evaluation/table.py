@@ -19,7 +19,7 @@ FEWEST = 5
 """Pictures that an interval is given of."""
 NOT_MEASURED = "–"
 COLUMNS = ("degradation", "method", "metric", "mean", "half_width", "pictures")
-"""Of the CSV: one line for each value of the table."""
+"""Columns of the CSV, which has one line per value of the table."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ..images.drawing import blend, text_coverage
 from ..images.grid import DARK, MAX_GRID
 
 WIDEST = 20
-"""Of a cell, in letter heights; a longer text ends in dots."""
+"""Widest cell, in letter heights; longer text ends in dots."""
 RULE = (200, 200, 200)
 
 

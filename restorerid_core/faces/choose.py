@@ -1,4 +1,4 @@
-"""Which of the faces of a photo are meant, and in which order. Needs no torch, as `people`."""
+"""Chooses and orders the faces of a photo. Needs no torch, for `--help` to be quick."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ RULES: dict[str, Callable[[DetectedFace, float, float], float]] = {
 }
 FACE_RULES = (*RULES, BY_INDEX)
 LARGE = 0.2
-"""Of the photo's shorter side: a face below it is too small to be restored with the whole photo."""
+"""Smallest face that can be restored with the whole photo, as part of the photo's shorter side."""
 RIVAL = 0.5
-"""Of the largest face's area: another face above it is no bystander."""
+"""A face of more than this part of the largest one's area is no bystander."""
 ORDERS: dict[str, Callable[[Detection], float]] = {
     "left to right": lambda face: float(face.center[0]),
     "top to bottom": lambda face: float(face.center[1]),

@@ -1,4 +1,4 @@
-"""Where a restored face goes back into its photo."""
+"""The soft mask by which a restored face goes back into its photo."""
 
 from collections.abc import Iterable
 

@@ -126,7 +126,7 @@ def parse_choices(text: str, names: Sequence[str]) -> Choices:
 
 
 def reason(match: Match, faces: Sequence[CropFace]) -> str:
-    """Why a face is nobody's though it resembles somebody; empty for others.
+    """Why a face got no name though it resembles somebody; empty for other faces.
 
     Args:
         faces: those of the rows.
@@ -140,7 +140,7 @@ def reason(match: Match, faces: Sequence[CropFace]) -> str:
 def match_table(faces: Sequence[CropFace], matches: Sequence[Match], unmatched: str) -> str:
     """A line for each face: number, size, the two most similar people, and what is done.
 
-    `unmatched` is `BLIND` or `LEAVE`, what is done with a face that is nobody's.
+    `unmatched` is `BLIND` or `LEAVE`, what is done with a face without a name.
     """
     rows = [("face", "size", "most similar", "next", "what is done")]
     done = {BLIND: "restored blind", LEAVE: "left as it is"}

@@ -18,9 +18,9 @@ from .limits import BLURRED, SHARP, SMALL_FACE
 from .people import Person
 
 CUT = 0.15
-"""Of a face's box: what lies beyond the photo's edge is more than the box's own slack."""
+"""Part of a face's box that may lie beyond the photo's edge: boxes have slack."""
 LEAST = 0.01
-"""Of the weight of a sharp photo: what a photo without any detail keeps."""
+"""Weight of a photo without any detail, relative to a sharp one."""
 STRANGER = FaceAnalyzer.stranger
 """Cosine to the other photos of the person below which a photo probably shows someone else."""
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 Color = tuple[int, int, int]
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 BASELINE = 0.35
-"""Of the size of letters: how far they stand below the middle of their line."""
+"""How far letters reach below the middle of their line, in letter sizes."""
 MAX_LETTERS = 500
-"""Of a line of text; more cannot be read."""
+"""Longest line of text; more cannot be read."""
 TAG_WEIGHT = 4
 """How much worse it is to cover a tag than to cover an outlined area."""
 
@@ -79,7 +79,7 @@ def _draw_polygon(canvas: Tensor, outline: np.ndarray, radius: float, color: Col
 
 
 def _distance(x: np.ndarray, y: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """Of the points (x, y) to the line from the origin to `to`."""
+    """Distance of points (x, y) from the segment between the origin and `to`."""
     along = ((x * to[0] + y * to[1]) / max(to @ to, 1e-9)).clip(0, 1)
     return np.hypot(x - along * to[0], y - along * to[1])
 

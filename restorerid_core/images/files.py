@@ -48,7 +48,7 @@ IMAGE_SUFFIXES = frozenset(
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's decoders for them; others (EPS) start programs, whatever the file is called."""
 MAX_PIXELS = 120_000_000
-"""Of a photo, which takes 12 bytes a pixel; the largest cameras of today have 102 megapixels."""
+"""Largest photo, at 12 bytes a pixel; today's largest cameras have 102 megapixels."""
 STRIP = 2**22
 """Pixels converted at a time, which keeps what is needed beside the photo itself small."""
 NAMED = 5

@@ -15,9 +15,9 @@ SIDE, LEVELS = 64, 16
 """Pixels at which colours are compared, where noise and JPEG's blocks are averaged away; and the
 levels of brightness."""
 MOST = 0.9
-"""Of the pixels have to have the tone: dust, stains and a stamp do not count."""
+"""Part of the pixels that must have the tone: dust, stains and a stamp do not count."""
 LIMIT = 4.3 / 255
-"""Of the deviation in Cb and Cr. Of 600 portraits, black and white, tinted and sepia ones reach 3.9
+"""Largest deviation in Cb and Cr. Of 600 portraits, monochrome, tinted and sepia ones reach 3.9
 (of 255); the palest colour photo has 4.8, most have more than 8."""
 
 

@@ -18,7 +18,7 @@ CHANNELS = (64, 192, 384, 256, 256)
 RELUS = (1, 4, 7, 9, 11)
 """Layers of AlexNet's `features` whose outputs are compared."""
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-"""Of inputs in -1..1; constants of LPIPS's release."""
+"""Mean and deviation of inputs in -1..1, from LPIPS's release."""
 OTHERWISE = "do without LPIPS"
 
 

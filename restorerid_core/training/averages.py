@@ -18,7 +18,7 @@ def moving_average(parameters: list[nn.Parameter], decay: float) -> Any:
 
 
 def save_average(ema: Any, path: Path) -> None:
-    """As safetensors: what Accelerate registers for its checkpoints it unpickles unrestricted."""
+    """Saves as safetensors: Accelerate would unpickle its own checkpoint entries unrestricted."""
     from safetensors.torch import save_file
 
     tensors = {str(n): tensor.contiguous() for n, tensor in enumerate(ema.shadow_params)}

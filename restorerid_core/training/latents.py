@@ -36,7 +36,7 @@ class Latents:
 
     @torch.no_grad()
     def __call__(self, samples: Mapping[str, Tensor]) -> LatentBatch:
-        """Of a batch of `Stream`'s samples."""
+        """The latents of a batch of `Stream`'s samples."""
         target = samples["target"].to(self.device)
         lq = vae.encode(self.vae, self.degrade(target, samples["seed"]))
         dropped = (samples["chance"][:, 0] < self.drop_lq).to(self.device)

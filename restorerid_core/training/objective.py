@@ -124,7 +124,7 @@ class Objective(nn.Module):
         self.register_buffer("text", text.clone(), persistent=False)
 
     def identity_parameters(self) -> list[nn.Parameter]:
-        """Of the ID attention and the face projector."""
+        """Parameters of the ID attention and the face projector."""
         named = self.adapter.named_parameters()
         attention = [p for name, p in named if group_of(name) == ID_ATTENTION]
         return [*attention, *self.projector.parameters()]

@@ -36,9 +36,9 @@ class RunConfig:
     accumulation: int = 1
     """Parts that a process takes its share of a batch in, to save memory."""
     learning_rate: float = 5e-5
-    """Of AdamW."""
+    """AdamW's."""
     weight_decay: float = 0.01
-    """Of AdamW."""
+    """AdamW's."""
     warmup: int = 0
     """Steps in which the rate rises from 0."""
     cooldown: int = 0
@@ -50,7 +50,7 @@ class RunConfig:
     precision: Precision = "no"
     """Mixed precision."""
     seed: int = 0
-    """Of weights, order, noise and degradation."""
+    """Decides initial weights, order, noise and degradation."""
 
     workers: int = 2
     """Processes that read photos, for each training process."""

@@ -31,10 +31,10 @@ class AutoencoderConfig(RunConfig):
     width: int = 32
     """Channels of the first level (SD-1.5: 128)."""
     multipliers: tuple[int, ...] = (1, 1, 2, 2)
-    """Of the width in each of the four levels; SD-1.5's (1, 2, 4, 4), with one ResBlock more in
+    """Width factor of each of the four levels; SD-1.5 has (1, 2, 4, 4), with one ResBlock more in
     each, take 3.6 times the FLOPs."""
     latent_channels: int = 4
-    """Of the latent. Of a face of 128 px, 4 channels keep 23.6 dB and 16 keep 29 dB."""
+    """On faces of 128 px, 4 channels keep 23.6 dB and 16 keep 29 dB."""
     kl: float = 1e-6
     """Weight of the Kullback-Leibler term beside the mean absolute error."""
     lpips: Path | None = None

@@ -57,7 +57,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def usable_weights(path: Path, expected: str) -> Iterator[None]:
-    """Whatever goes wrong inside, but for lack of memory, is told as a fault of the file.
+    """Reports whatever goes wrong inside, except for lack of memory, as a fault of the file.
 
     `expected` says what it should be. torch raises a dozen types on damaged files.
 

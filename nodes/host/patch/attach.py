@@ -1,4 +1,4 @@
-"""The way of a patch into a MODEL."""
+"""Attaches the patch to a MODEL."""
 
 from __future__ import annotations
 

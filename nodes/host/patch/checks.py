@@ -1,4 +1,4 @@
-"""What would make the patch fail or do nothing is refused, before and during sampling."""
+"""Refuses what would make the patch fail or do nothing, before and during sampling."""
 
 from __future__ import annotations
 

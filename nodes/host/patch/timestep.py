@@ -12,7 +12,7 @@ from .step import TIMESTEP
 
 
 def with_timestep(model_options: dict[str, Any], timestep: Tensor) -> dict[str, Any]:
-    """Model options under which UNet and LQ encoder are told `timestep` (1,), whatever σ is.
+    """Model options under which UNet and LQ encoder get `timestep` (1,), whatever σ is.
 
     For a sampler: its wrappers run inside the model's own, so the value travels as an argument of
     the network, where the LQ encoder finds it too. It is of integers, for ComfyUI casts others to

@@ -26,9 +26,9 @@ LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 VIEW = (640, 640)
 """Width and height at which a photo is searched."""
 DOUBLINGS = 1
-"""Of the view before the search: the detector sees faces from 80 px on."""
+"""How often a view is doubled before the search: the detector sees faces from 80 px on."""
 CROP_SIDE = 214
-"""Of the crop that a chip is cut from, which shows its middle 70 % at 150 px."""
+"""Side of the crop that a chip is cut from; the chip is its middle 70 %, 150 px."""
 
 
 class DlibDetector:
@@ -67,7 +67,7 @@ class DlibDetector:
 
 
 class DlibAnalyzer(FaceAnalyzer):
-    """As `FaceAnalyzer`, with dlib's models; embeddings are (128,).
+    """A `FaceAnalyzer` with dlib's models; embeddings are (128,).
 
     Args:
         detector: finds faces.

@@ -14,7 +14,7 @@ FFHQ_POINTS = np.array(
 """Where dlib's five landmarks lie on crops of 512 px: the outer and inner corner of the eye at the
 viewer's right, of that at the left, and the base of the nose; medians over 4,131 aligned faces."""
 PADDING = 0.25
-"""Of a chip's inner square, on every side."""
+"""Margin on every side, as part of the chip's inner square."""
 CHIP_POINTS = (
     np.array(
         [[0.8595674595992, 0.2134981538014], [0.6460604764104, 0.2289674387677],

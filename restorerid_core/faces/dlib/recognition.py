@@ -20,7 +20,7 @@ CHIP = 150
 """Pixels of the aligned face that the network takes."""
 EMBEDDING = 128
 MEAN = (122.782, 117.001, 104.298)
-"""Of red, green and blue in 0..255; dlib takes it off and divides by 256."""
+"""Mean red, green and blue in 0..255; dlib subtracts it and divides by 256."""
 LEVELS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 """Channels and blocks of each level, and whether its first block halves the sides."""
 

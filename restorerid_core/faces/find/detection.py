@@ -21,9 +21,9 @@ PLAUSIBLE = 0.4
 SAME_FACE = 0.3
 """Boxes that overlap more than this (intersection over union) are the same face."""
 INSIDE = 0.7
-"""Of a box: what lies so far inside a better face's is a part of that."""
+"""A box of which this part lies inside a better face's box is part of that face."""
 SAME_POINTS = 0.2
-"""Of a face's width: landmarks that lie so near to another's, on average, are the same."""
+"""Landmarks nearer than this on average, in face widths, are of the same face."""
 
 TURNED = 60
 """Degrees: of finds that lean so much otherwise at one place, one has the head the wrong way up."""
@@ -75,7 +75,7 @@ class Detection:
 
     @cached_property
     def misfit(self) -> float:
-        """As of `misfit_of`."""
+        """See `misfit_of`."""
         return misfit_of(self.landmarks)
 
     @property

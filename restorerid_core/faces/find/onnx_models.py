@@ -22,7 +22,7 @@ CHOICE = "RESTORERID_FACE_DEVICE"
 # The release ran its detector at this size; landmarks, and so crop and embedding, depend on it.
 DETECTOR_SIZE = (512, 512)
 LEAST_SCORE = 0.1
-"""Of what the detector tells of: turned faces, which the search looks at closely, have no more."""
+"""Lowest score the detector reports: turned faces, which are looked at again, score no more."""
 
 
 class Detector(Protocol):
@@ -80,7 +80,7 @@ class Session:
         self._session: Any = session
 
     def run(self, names: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """As onnxruntime's."""
+        """See onnxruntime's `InferenceSession.run`."""
         try:
             return self._session.run(names, inputs)
         except Exception as error:  # onnxruntime's own exceptions share no other base

@@ -38,7 +38,7 @@ class Signature:
 class _Field(NamedTuple):
     number: int
     value: int
-    """Of a varint; of others the length."""
+    """A varint's value; for other types the length."""
     start: int
 
 

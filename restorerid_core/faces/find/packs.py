@@ -69,7 +69,7 @@ def find_pack(roots: Sequence[Path], name: str = AUTO) -> FacePack:
 
 
 def search_pack(roots: Sequence[Path], name: str = AUTO) -> tuple[FacePack | None, tuple[str, ...]]:
-    """As `find_pack`, but None for no pack; and a sentence for each file that was passed over."""
+    """Like `find_pack`, but None for no pack; and a sentence for each file that was passed over."""
     passed_over: list[str] = []
     for folder in pack_folders(roots):
         if name not in (AUTO, folder.name):
@@ -108,7 +108,7 @@ def task_of(path: Path) -> str | None:
 
 @lru_cache(maxsize=256)
 def _task(path: Path, size: int, modified: int) -> str | None:
-    """As `task_of`; of another size or time it is read again."""
+    """`task_of`, cached; a file of another size or time is read again."""
     return _judge(read_signature(path))
 
 

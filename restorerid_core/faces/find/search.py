@@ -44,8 +44,8 @@ log = logging.getLogger(__name__)
 HINT = LEAST_SCORE
 """Score from which on a place is worth a closer look: turned faces have little more upright."""
 LARGE, FILLING = 0.25, 0.6
-"""Of the photo's longer side: a face above the second one, the detector places badly, or misses,
-until it is shown with a margin; beside one above the first there is seldom room for it."""
+"""Face sizes as part of the photo's longer side. A face above the second is placed badly, or
+missed, until it is shown with a margin; beside one above the first there is seldom room for it."""
 ROOM = (0.5, 0.6)
 """Width and height that such a face needs, of the photo's longer side."""
 MANY = 3
@@ -165,7 +165,7 @@ class FaceSearch:
         return found
 
     def _last_views(self) -> Iterator[View]:
-        """Of a photo on which nothing was found: turned, and as if its face were larger than it.
+        """Views for when nothing was found: turned, and for a face larger than the photo.
 
         Turned faces are seen here from twice the size on that upright ones are; this halves the
         work where there is nothing to be found.

@@ -15,13 +15,13 @@ SMALLEST_FACE = 32
 """Pixels in the photo: tiles are made so that faces of this width are found; smaller ones hold too
 little of a person."""
 EDGE = 0.1
-"""Of a face's size: a box that comes nearer to a tile's edge may be cut by it."""
+"""A box nearer to a tile's edge than this part of its size may be cut by it."""
 OVERLAP = 0.25
-"""Of a tile's side: a larger face is found on larger tiles or on the whole photo."""
+"""Overlap as part of a tile's side: larger faces are found on larger tiles or the whole photo."""
 COARSER = 4
 """Times: how much larger the tiles of the next level are, if there is one."""
 GAP = 0.1
-"""Of a pane's side: black around the photo, so that a face that fills it stands free."""
+"""Black around the photo, as part of a pane's side, so that a face that fills it stands free."""
 PATCH = 160
 """Side of a patch on the canvas, px."""
 PATCH_FACE = 80

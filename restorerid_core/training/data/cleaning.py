@@ -65,7 +65,7 @@ def find_flaw(face: ReferenceFace, limits: Limits, median_norm: float) -> Drop |
 
 
 def cosines(faces: Sequence[ReferenceFace], dropped: Mapping[int, Drop]) -> dict[int, float]:
-    """Of each face to the average of the person's kept ones but itself, by its `photo`.
+    """Cosine of each face to the average of the person's other kept faces, by its `photo`.
 
     Without another kept one a face is left out.
     """

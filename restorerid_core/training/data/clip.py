@@ -43,7 +43,7 @@ def clip_file(roots: Sequence[Path]) -> Path | None:
 
 
 def open_features(path: Path | None, device_name: str) -> ClipFeatures | None:
-    """Of `clip_file`; None without it.
+    """The network of `clip_file`; None without a file.
 
     Raises:
         RestorerIDError: the file is another model's.

@@ -53,7 +53,7 @@ class Record:
     content: str | None = None
 
     def is_of(self, path: Path) -> bool:
-        """Whether it tells of this photo as it is now."""
+        """Whether it describes this photo as it is now."""
         if self.source != _source(path):
             return False
         if self.content is None or not path.is_file():  # by an older version; gone: told elsewhere
