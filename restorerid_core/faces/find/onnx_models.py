@@ -176,9 +176,13 @@ def open_model(path: Path, task: str, providers: Sequence[str]) -> Any:
 def _open(path: Path, task: str, providers: Sequence[str]) -> Any:
     from insightface.model_zoo import get_model
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+    from insightface.model_zoo.scrfd import SCRFD
 
     if task == DETECTION:
         model: Any = get_model(str(path), providers=list(providers))
+        if len(model.session.get_outputs()[0].shape) == 3 and not isinstance(model, SCRFD):
+            # insightface 0.7 takes every detector for one whose outputs have no batch axis
+            model = SCRFD(str(path), model.session)
         model.det_thresh = LEAST_SCORE
         if model.session.get_providers()[0] == CPU:  # insightface takes no options for it
             model.session = open_session(path, [CPU])
