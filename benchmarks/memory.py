@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from restorerid_core.__main__ import main as command_line
 from restorerid_core.engine.devices import open_device
-from restorerid_core.engine.models import load_sd15
-from restorerid_core.engine.networks import Networks
+from restorerid_core.engine.load_adapter import Networks
+from restorerid_core.engine.load_sd15 import load_sd15
 from restorerid_core.engine.open import DTYPES, freed_weights_go_back
 from restorerid_core.quality.musiq import load_musiq, musiq_weights
 from restorerid_core.weights.locate import folders, model_roots

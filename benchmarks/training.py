@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from restorerid_core.degradation.config import PRESETS
 from restorerid_core.degradation.pipeline import Degradation
-from restorerid_core.engine.models import load_sd15
+from restorerid_core.engine.load_sd15 import load_sd15
 from restorerid_core.training.config import AdapterSizes, Stage
-from restorerid_core.training.initial import Weights, starting_weights
+from restorerid_core.training.initial_weights import Weights, starting_weights
 from restorerid_core.training.latents import Latents
 from restorerid_core.training.objective import LatentBatch, Objective
 

@@ -4,31 +4,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
-from helpers import seeded_state_dict
+from helpers import refused, seeded_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
-from restorerid_core.adapter.config import UNET, ModelConfig
-from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
-from restorerid_core.errors import RestorerIDError
+from restorerid_core.adapter.config import UNET, ModelConfig, scaled
 from restorerid_core.weights.adapter_file import load_adapter
+from restorerid_core.weights.layout import expected_shapes
 
 Weights = dict[str, Tensor]
-
-
 TINY = scaled(
-    32,
-    lq_width=32,
-    lq_channels=32,
-    hidden_channels=16,
-    lora_rank=4,
-    id_dim=16,
-    clip_dim=64,
-    id_tokens=2,
-    projector_depth=1,
-)
+    32, lq_width=32, lq_channels=32, hidden_channels=16, lora_rank=4,
+    id_dim=16, clip_dim=64, id_tokens=2, projector_depth=1,
+)  # fmt: skip
 
 
 def base_weights() -> dict[str, Tensor]:
@@ -48,19 +37,16 @@ def base_weights() -> dict[str, Tensor]:
 def surplus_weights() -> dict[str, Tensor]:
     """What the authors' file holds besides, and neither of our files does."""
     keys = (
-        "betas",
-        "scale_factor",
-        "model_ema.decay",
-        "model_ema.diffusion_modelinput_blocks00weight",
+        "betas", "scale_factor", "model_ema.decay", "model_ema.diffusion_modelinput_blocks00weight",
         "first_stage_model.loss.logvar",
         "Adapter.image_encoder.vision_model.embeddings.class_embedding",
-    )
+    )  # fmt: skip
     return {key: torch.ones(8) for key in keys}
 
 
 def full_weights(config: ModelConfig = TINY) -> dict[str, Tensor]:
     """The `state_dict` of an authors' file."""
-    return {**seeded_state_dict(adapter_shapes(config)), **base_weights(), **surplus_weights()}
+    return {**seeded_state_dict(expected_shapes(config)), **base_weights(), **surplus_weights()}
 
 
 def lightning(weights: dict[str, Tensor], **extra: Any) -> dict[str, Any]:
@@ -80,13 +66,7 @@ class Touch:
 
 
 def refusal(path: Path) -> str:
-    """The sentence with which a file is refused."""
-    with pytest.raises(RestorerIDError) as error:
-        load_adapter(path)
-    sentence = str(error.value)
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
-    return sentence
+    return refused(load_adapter, path)
 
 
 def saved(path: Path, weights: Weights) -> Path:
@@ -95,23 +75,15 @@ def saved(path: Path, weights: Weights) -> Path:
 
 
 def slim(weights: Weights) -> Weights:
-    return {key: weights[key] for key in adapter_shapes(TINY)}
+    return {key: weights[key] for key in expected_shapes(TINY)}
 
 
-def write_lightning(path: Path, weights: Weights) -> None:
-    torch.save(lightning(weights), path)
-
-
-def write_bare(path: Path, weights: Weights) -> None:
-    torch.save(weights, path)
-
-
-def write_old(path: Path, weights: Weights) -> None:
-    torch.save(lightning(weights), path, _use_new_zipfile_serialization=False)
-
-
-def write_safetensors(path: Path, weights: Weights) -> None:
-    saved(path, weights)
-
-
-WRITERS = [write_lightning, write_bare, write_old, write_safetensors]
+WRITERS = {
+    "lightning": lambda path, weights: torch.save(lightning(weights), path),
+    "bare": lambda path, weights: torch.save(weights, path),
+    "old": lambda path, weights: torch.save(
+        lightning(weights), path, _use_new_zipfile_serialization=False
+    ),
+    "safetensors": saved,
+}
+"""The ways in which a file of weights may be written."""

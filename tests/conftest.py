@@ -8,10 +8,11 @@ import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
-from helpers import ROOT, Golden
+from helpers import ROOT, Golden, relative_error
 
 # Appended, not prepended: ComfyUI has a top-level module called `nodes`, which must win.
 sys.path.append(str(ROOT))
@@ -62,6 +63,18 @@ def golden():
     """`golden("tiny")["tiny.unet.eps"]`, `golden("tiny").input("tiny.unet.x", 2, 4, 16, 16)`."""
     cache: dict[str, Golden] = {}
     return lambda file: cache.setdefault(file, Golden(file))
+
+
+@pytest.fixture
+def parity(record_property: Any) -> Any:
+    """`parity(bound, (out, ref), …)`: each relative error is below; the largest is recorded."""
+
+    def check(bound: float, *pairs: tuple[torch.Tensor, torch.Tensor]) -> None:
+        error = max(relative_error(out, ref) for out, ref in pairs)
+        record_property("relative_error", error)
+        assert error <= bound
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,15 @@ from helpers import Golden, seeded_state_dict
 from torch import Tensor
 
 from restorerid_core.adapter.adapter import Adapter
-from restorerid_core.adapter.config import ModelConfig
+from restorerid_core.adapter.config import ModelConfig, scaled
 from restorerid_core.adapter.fuse import fuse
 from restorerid_core.adapter.fused import FusedAdapter
 from restorerid_core.conditions import FaceIdentity, LQCondition
-from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.engine.attachment import Attachment
+from restorerid_core.engine.read_sizes import unet_config
 from restorerid_core.engine.sampling import Conditions
 from restorerid_core.engine.sd15_shapes import unet_shapes
-from restorerid_core.engine.sizes import unet_config
+from restorerid_core.weights.layout import expected_shapes
 
 FULL_WIDTH = 320
 
@@ -37,7 +37,7 @@ def build_adapter(width: int = 32) -> tuple[FusedAdapter, dict[str, Tensor]]:
     """The networks and the LoRA."""
     lq = 256 if width == FULL_WIDTH else width
     config = scaled(width, lq_width=lq, lq_channels=lq)
-    weights = seeded_state_dict(adapter_shapes(config))
+    weights = seeded_state_dict(expected_shapes(config))
     lora = {key: tensor for key, tensor in weights.items() if "_lora." in key}
     return fused(config, weights), lora
 

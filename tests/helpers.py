@@ -1,10 +1,13 @@
 """The golden recipe and what tests compare with."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn.attention import SDPBackend
@@ -21,13 +24,9 @@ def load_recipe() -> ModuleType:
 
 
 RECIPE = load_recipe()
-
-
 FUSED_ATTENTION = [
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.CUDNN_ATTENTION,
-]
+    SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION
+]  # fmt: skip
 
 
 class Golden:
@@ -54,3 +53,14 @@ def seeded_state_dict(shapes: dict[str, torch.Size]) -> dict[str, torch.Tensor]:
 
 def relative_error(out: torch.Tensor, ref: torch.Tensor) -> float:
     return float((out.float() - ref.float()).norm() / ref.float().norm())
+
+
+def refused(call: Callable[..., object], *arguments: Any, **options: Any) -> str:
+    """The one sentence with which a call is refused."""
+    from restorerid_core.errors import RestorerIDError  # found once conftest.py has said where
+
+    with pytest.raises(RestorerIDError) as error:
+        call(*arguments, **options)
+    sentence = str(error.value)
+    assert sentence.endswith(".") and "\n" not in sentence
+    return sentence

@@ -12,14 +12,8 @@ from restorerid_core.weights.hub import HubFile
 
 VISION, QUALITY, FULL = needed.VISION, needed.QUALITY, needed.FULL
 DETECTOR, RECOGNISER = needed.FACES
-NAMES = {
-    f"restorerid/{SLIM_NAME}",
-    f"checkpoints/{SD15_NAME}",
-    VISION.to,
-    QUALITY.to,
-    DETECTOR.to,
-    RECOGNISER.to,
-}
+FETCHED = {file.to for file in (VISION, QUALITY, DETECTOR, RECOGNISER)}
+NAMES = FETCHED | {f"restorerid/{SLIM_NAME}", f"checkpoints/{SD15_NAME}"}
 
 
 def halve(source: Path, folder: Path, **options: object) -> None:

@@ -52,25 +52,25 @@ def similarity(
 
 
 def made_face(
-    x: float, y: float, side: float, angle: float = 0, identity: Sequence[float] = (1,)
+    x: float,
+    y: float,
+    side: float,
+    angle: float = 0,
+    identity: Sequence[float] = (1,),
+    score: float = 0.9,
+    norm: float = 20,
 ) -> DetectedFace:
     """A head that leans by `angle` degrees, its crop `side` px wide and centred at (x, y).
 
-    `identity` is the embedding on the first axes.
+    Its box is half as wide. `identity` is the embedding on the first axes.
     """
     to_photo = similarity(side / 512, angle)
     to_photo[:, 2] = np.array([x, y]) - to_photo[:, :2] @ MIDDLE
     landmarks = move(TEMPLATE, to_photo)
     embedding = np.zeros(512, np.float32)
-    embedding[: len(identity)] = identity
-    half = side / 4
-    return DetectedFace(
-        np.array([x - half, y - half, x + half, y + half]),
-        landmarks,
-        0.9,
-        embedding / np.linalg.norm(embedding),
-        20.0,
-    )
+    embedding[: len(identity)] = np.array(identity) / np.linalg.norm(identity)
+    box = np.array([x, y, x, y]) + side / 4 * np.array([-1, -1, 1, 1])
+    return DetectedFace(box, landmarks, score, embedding, norm)
 
 
 def crop_face(

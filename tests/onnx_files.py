@@ -28,13 +28,10 @@ def save_network(
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
         *(helper.make_node("MatMul", ["mean", "weight"], [name]) for name in names),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("image", kind, [1, 3, size, size])],
-        [helper.make_tensor_value_info(n, kind, shape) for n in names],
-        [numpy_helper.from_array(weight, "weight")],
-    )
+    inputs = [helper.make_tensor_value_info("image", kind, [1, 3, size, size])]
+    results = [helper.make_tensor_value_info(n, kind, shape) for n in names]
+    weights = [numpy_helper.from_array(weight, "weight")]
+    graph = helper.make_graph(nodes, "g", inputs, results, weights)
     path.parent.mkdir(parents=True, exist_ok=True)
     opsets = [helper.make_opsetid("", 17)]
     save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(path))

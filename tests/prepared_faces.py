@@ -9,8 +9,8 @@ import torch
 from made_faces import made_face
 from PIL import Image
 
+from restorerid_core.faces.face_limits import Limits
 from restorerid_core.faces.find.analyzer import DetectedFace
-from restorerid_core.faces.limits import Limits
 from restorerid_core.training.data.clip import ClipFeatures
 from restorerid_core.training.data.faces import PreparedFaces
 from restorerid_core.training.data.prepare import Preparation

@@ -29,7 +29,7 @@ if __name__ == "__main__":
     accelerator = make_accelerator(config)
     own = folder / f"process-{accelerator.process_index}"
     own.mkdir(parents=True)
-    objective = golden_objective(own, "single", Golden.input("text", 1, 77, 768))
+    objective = golden_objective("single", Golden.input("text", 1, 77, 768))
     nobody = Golden.input("nobody", 1, CLIP_LENGTH, CLIP_DIM)
     degradation = Degradation(PRESETS["light"])
     # No LQ latent is dropped: zeros in norms of one channel would magnify rounding.

@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
+import json
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from engine_networks import build_unet
+from engine_networks import build_unet, plain
 from helpers import Golden, seeded_state_dict
 from torch import Tensor
 
-from restorerid_core.adapter.adapter import Adapter
-from restorerid_core.adapter.config import FACE_PROJECTOR
+from restorerid_core.__main__ import main
+from restorerid_core.adapter.config import FACE_PROJECTOR, scaled
 from restorerid_core.adapter.face_projector import FaceProjector
-from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.training.config import Stage, TrainingConfig
-from restorerid_core.training.initial import Weights
+from restorerid_core.training.initial_weights import Weights
 from restorerid_core.training.objective import LatentBatch, Objective
+from restorerid_core.weights.layout import expected_shapes
 
 WIDTH, CLIP_DIM, CLIP_LENGTH = 32, 80, 5
 CONFIG = scaled(WIDTH, lq_width=WIDTH, lq_channels=WIDTH, clip_dim=CLIP_DIM, projector_depth=1)
 """Of the golden files, but for the face projector, which they have at full size alone."""
 
 
+SMALL_SIZES = {"lq_width": WIDTH, "lq_channels": WIDTH, "hidden_channels": 16, "lora_rank": 4,
+               "clip_dim": CLIP_DIM, "projector_depth": 1}  # fmt: skip
+
+
+@cache
+def _adapter_tensors() -> dict[str, Tensor]:
+    return seeded_state_dict(expected_shapes(CONFIG))
+
+
 def golden_weights() -> Weights:
     """Adapter, projector and LoRA of the golden recipe."""
-    tensors = seeded_state_dict(adapter_shapes(CONFIG))
-    adapter, projector = Adapter(CONFIG), FaceProjector(clip_dim=CLIP_DIM, depth=1)
-    adapter.load_state_dict({key: tensors[key] for key in adapter.state_dict()})
+    tensors = deepcopy(_adapter_tensors())
+    adapter = plain(CONFIG, tensors).train().requires_grad_(True)
+    projector = FaceProjector(clip_dim=CLIP_DIM, depth=1)
     projector.load_state_dict(
         {key: tensors[FACE_PROJECTOR + key] for key in projector.state_dict()}
     )
     return Weights(adapter, projector, {k: v for k, v in tensors.items() if "_lora." in k})
 
 
-def golden_objective(folder: Path, stage: Stage, text: Tensor, **options: Any) -> Objective:
+@cache
+def _unet() -> Any:
+    with TemporaryDirectory() as folder:
+        return build_unet(Path(folder), WIDTH)
+
+
+def golden_unet() -> Any:
+    """Of the golden recipe."""
+    return deepcopy(_unet())
+
+
+def golden_objective(stage: Stage, text: Tensor, **options: Any) -> Objective:
     """On the golden recipe's UNet."""
-    return Objective(build_unet(folder, WIDTH), golden_weights(), text, stage, **options)
+    return Objective(golden_unet(), golden_weights(), text, stage, **options)
 
 
 def made_batch(has_face: bool) -> LatentBatch:
@@ -99,3 +123,12 @@ def tiny_config(folder: Path, **changes: Any) -> TrainingConfig:
         "learning_rate": 1e-3,
     }
     return TrainingConfig(**{**settings, **changes})
+
+
+def train(folder: Path, name: str, settings: dict[str, Any], tiny: bool = True) -> int:
+    """`train` as a user runs it, to a folder of the stage's name; `tiny`: two steps of 128 px."""
+    usual = {"iterations": 2, "batch": 2, "size": 128, "workers": 0, "sample_every": 2}
+    file = folder / f"{name}.json"
+    output = {"output": str(folder / name)}
+    file.write_text(json.dumps({**(usual if tiny else {}), **output, **settings}))
+    return main(["train", name, "--config", str(file)])

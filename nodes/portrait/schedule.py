@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from torch import Tensor
 from tqdm.auto import trange
 
-from ...restorerid_core.adapter.schedule import ReleasedSchedule, ancestral_step
+from ...restorerid_core.adapter.noise_schedule import ReleasedSchedule, ancestral_step
 from ...restorerid_core.errors import RestorerIDError
 from ...restorerid_core.ranges import STEPS
 from ..host.patch import with_timestep

@@ -151,3 +151,13 @@ def _count(name: str, value: object) -> int:
         f"The adapter's metadata states `{name}` as {value!r}, where a whole number from 1 to "
         f"{MAX_SIZE} is expected; fetch or train the file anew."
     )
+
+
+def scaled(width: int, **sizes: int) -> ModelConfig:
+    """Sizes for a UNet of `width` channels instead of 320."""
+    full = ModelConfig()
+    return ModelConfig(
+        resblock_channels=tuple(c * width // 320 for c in full.resblock_channels),
+        attention_channels=tuple(c * width // 320 for c in full.attention_channels),
+        **sizes,
+    )

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from ..errors import RestorerIDError
 from ..id_scale import parse_scales
-from .options import add_people_options, evaluation_options
+from .engine_arguments import add_people_options, evaluation_options
 from .progress import load_torch
 
 
@@ -40,7 +40,7 @@ def calibrate(args: argparse.Namespace) -> int:
     from ..engine.devices import share
     from ..engine.open import check_options, choose_network
     from ..evaluation.identities import find_identities
-    from ..evaluation.opening import open_meter_of, open_restorations, open_run
+    from ..evaluation.open import open_meter_of, open_restorations, open_run
     from ..evaluation.sweep import SWEEP, CalibrationRun
 
     scales, options = even_scales(args.scales), evaluation_options(args)

@@ -78,8 +78,8 @@ def degrade(args: argparse.Namespace) -> int:
     load_torch()
     from tqdm import tqdm
 
+    from ..degradation.camera_response import read_curves, typical_curves
     from ..degradation.pipeline import Degradation
-    from ..degradation.response import read_curves, typical_curves
     from ..engine.devices import open_device
 
     device = open_device(args.device)

@@ -73,7 +73,7 @@ def demo(args: argparse.Namespace) -> int:
     """
     load_torch()
     from ..engine.devices import open_device
-    from ..engine.small import is_there
+    from ..engine.small_network import is_there
 
     open_device(args.device)
     weights = examine(model_roots(args.models))["weights"]

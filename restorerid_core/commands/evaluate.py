@@ -19,7 +19,7 @@ from ..evaluation.methods import (
     parse_methods,
 )
 from .arguments import number
-from .options import add_people_options, evaluation_options
+from .engine_arguments import add_people_options, evaluation_options
 from .progress import load_torch
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..engine.devices import share
     from ..engine.open import check_options, choose_network
     from ..evaluation.identities import find_identities
-    from ..evaluation.opening import metric_basis, open_meter_of, open_restorations, open_run
+    from ..evaluation.open import metric_basis, open_meter_of, open_restorations, open_run
     from ..evaluation.report import write_report
     from ..evaluation.table import read_csv
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import ranges
-from ..faces.limits import SMALL_FACE, Limits
+from ..faces.face_limits import SMALL_FACE, Limits
 from ..run_folder import DIGESTS, Digests, check_not_read, keep_settings, sha256_of
 from .arguments import add_device, add_models, number
 from .progress import load_torch

@@ -17,7 +17,7 @@ from ..images.tone import AUTO, COLORS
 from ..photo_jobs import Job, files_written, plan, to_do
 from ..run_folder import DIGESTS, Digests, check_not_read
 from .arguments import number
-from .options import add_engine_options, restore_options
+from .engine_arguments import add_engine_options, restore_options
 from .progress import load_torch
 
 log = logging.getLogger(__name__)

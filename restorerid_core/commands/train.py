@@ -15,9 +15,9 @@ from .progress import load_torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..training.cache_latents import LatentsConfig
     from ..training.data import AlignedFaces, PreparedFaces
-    from ..training.keeping import LatentsConfig
-    from ..training.publish import SmallConfig
+    from ..training.export_small import SmallConfig
     from ..training.run_config import RunConfig
 
     Config = RunConfig | LatentsConfig | SmallConfig
@@ -85,15 +85,15 @@ def train(args: argparse.Namespace) -> None:
     load_torch()
     from accelerate import PartialState
 
-    from ..engine.small import LEFT_NAME
+    from ..engine.small_network import LEFT_NAME
+    from ..training.cache_latents import LatentsConfig
+    from ..training.cached_latents import SHARDS
     from ..training.checkpoints import Checkpoints
     from ..training.config import PRESETS, TrainingConfig
     from ..training.config_file import plain, read_config
-    from ..training.keeping import LatentsConfig
-    from ..training.kept import SHARDS
-    from ..training.left import LeftConfig
+    from ..training.export_small import SmallConfig
+    from ..training.identity_left import LeftConfig
     from ..training.loop import CHECKPOINTS
-    from ..training.publish import SmallConfig
     from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import AUTOENCODER_NAME
     from ..weights.conversion import SD15_NAME, SLIM_NAME
@@ -136,7 +136,7 @@ def check_sources(config: Config) -> None:
 
 def files_of(config: Config) -> dict[str, Path]:
     """The files that a run reads, by their settings."""
-    from ..training import kept
+    from ..training import cached_latents
     from ..training.data.faces import INDEX
 
     paths = {name: value for name, value in vars(config).items() if isinstance(value, Path)}
@@ -144,7 +144,8 @@ def files_of(config: Config) -> dict[str, Path]:
     data = getattr(config, "data", None)
     if data is None:
         return files
-    return {**files, "data": data / (kept.INDEX if (data / kept.INDEX).is_file() else INDEX)}
+    cached = data / cached_latents.INDEX
+    return {**files, "data": cached if cached.is_file() else data / INDEX}
 
 
 def contents(config: Config) -> dict[str, str | None]:
@@ -159,11 +160,11 @@ def train_on(stage: str, config: Config) -> Path:
     Raises:
         RestorerIDError: as the stages, and as `open_photos`.
     """
+    from ..training.cache_latents import LatentsConfig
+    from ..training.cached_latents import CachedLatents
     from ..training.config import Stage, TrainingConfig
-    from ..training.keeping import LatentsConfig
-    from ..training.kept import KeptLatents
-    from ..training.left import LeftConfig, train_left
-    from ..training.publish import SmallConfig, publish
+    from ..training.export_small import SmallConfig, publish
+    from ..training.identity_left import LeftConfig, train_left
     from ..training.small_base import AutoencoderConfig, UNetConfig
     from ..training.small_stages import train_autoencoder, train_unet
     from ..training.stages import train_stage
@@ -173,7 +174,7 @@ def train_on(stage: str, config: Config) -> Path:
     if isinstance(config, SmallConfig):
         return publish(config)
     if isinstance(config, LeftConfig):
-        return train_left(config, KeptLatents(config.data))
+        return train_left(config, CachedLatents(config.data))
     photos, clip = open_photos(stage, config.data, config)
     if isinstance(config, AutoencoderConfig):
         return train_autoencoder(config, photos)
@@ -193,8 +194,8 @@ def keep_latents(config: LatentsConfig) -> Path:
         RestorerIDError: the photos, the VAE or dlib's recogniser cannot be used.
     """
     from ..faces.dlib.recognition import load_recognition
-    from ..training.keeping import Keeper
-    from ..training.likeness import embed_faces
+    from ..training.cache_latents import Keeper
+    from ..training.identity_loss import embed_faces
     from ..training.small_stages import load_autoencoder
 
     faces = open_faces(config.data, config.degraded_at or config.size)
@@ -222,11 +223,11 @@ def open_photos(stage: str, folder: Path, config: RunConfig) -> tuple[Any, Tenso
     Raises:
         RestorerIDError: `prepare` did not make the folder, or it lacks what the stage needs.
     """
-    from ..training import kept
+    from ..training import cached_latents
     from ..training.data import PreparedFaces, ReferencePairs, SinglePhotos
 
-    if (folder / kept.INDEX).is_file():
-        return kept.KeptLatents(folder), None
+    if (folder / cached_latents.INDEX).is_file():
+        return cached_latents.CachedLatents(folder), None
     if stage in ("identity", "fir", "single"):
         prepared = PreparedFaces(folder)
         return ReferencePairs(prepared, config.seed), prepared.unconditional_clip()

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from ..errors import RestorerIDError
+from .camera_response import Curves, typical_curves
 from .config import DegradationConfig
 from .draws import Draws
 from .filters import convolve, sharpen
 from .recipe import Recipe, StageRecipe, draw_recipe
 from .resampling import MIN_SIDE, jpeg, resample, rescale
-from .response import Curves, typical_curves
-from .sensor import photograph
+from .sensor_noise import photograph
 
 Size = tuple[int, int]
 

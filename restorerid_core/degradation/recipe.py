@@ -6,7 +6,7 @@ from .config import DegradationConfig, Resizing, Stage
 from .draws import Draws
 from .kernels import Kernel, draw_kernel, draw_sinc
 from .resampling import MODES
-from .sensor import Exposure, draw_exposure
+from .sensor_noise import Exposure, draw_exposure
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Size, Tensor
 
+from ..adapter.config import scaled
 from ..engine.sd15_shapes import clip_shapes, unet_shapes, vae_shapes
 from ..faces.find.packs import FacePack
 from ..quality.musiq import musiq_network
+from ..weights.layout import expected_shapes
 from ..weights.locate import ADAPTER, BASE, CLIP_VISION, MUSIQ, Models
-from .adapter_shapes import adapter_shapes, scaled
 
 WIDTH, CLIP_DIM = 32, 80
 """Channels of the UNet, the LQ encoder and the VAE (320, 256 and 128 when trained) and of CLIP."""
@@ -39,7 +40,7 @@ def small_models(root: Path) -> Models:
         "cond_stage_model.transformer.text_model.", 768, 1, TEXT, ["final_layer_norm"]
     )
     vision = clip_shapes("vision_model.", CLIP_DIM, 2, VISION, ["pre_layrnorm", "post_layernorm"])
-    adapter = adapter_shapes(
+    adapter = expected_shapes(
         scaled(
             WIDTH,
             lq_width=WIDTH,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import Degradation
-from ..engine.small import SIDE
+from ..engine.small_network import SIDE
 from ..faces.align import TEMPLATE
 from ..faces.choose import choose_face
 from ..faces.crop import CROP, CropFace, extract

@@ -13,7 +13,7 @@ from ..adapter.config import ModelConfig
 from ..adapter.id_attention import attend
 from ..adapter.step import Conditioning
 from ..errors import RestorerIDError
-from .places import attentions, lora_deltas, resnets
+from .unet_places import attentions, lora_deltas, resnets
 
 
 class Attachment:

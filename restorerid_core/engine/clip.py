@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import RestorerIDError
 from ..weights.layout import context_dim
 from ..weights.tensors import cast, open_tensors
-from .sizes import NO_TEXT, text_config, vision_config
+from .read_sizes import NO_TEXT, text_config, vision_config
 
 TEXT_PREFIX = "cond_stage_model.transformer.text_model."
 VISION_PREFIX = "vision_model."

@@ -23,17 +23,17 @@ from ..id_scale import IDScalePreset, read_preset
 from ..quality.musiq import load_musiq, musiq_weights
 from ..weights.locate import Models, folders, model_roots
 from ..weights.needed import find_models
-from . import small
+from . import small_network
 from .clip import clip_hidden, encode_prompts, load_clip_vision, unconditional_hidden
 from .devices import DTYPES, choose_dtype, open_device
-from .models import load_sd15
-from .networks import Networks
+from .diffusers_schedulers import SAMPLERS, make_scheduler
+from .load_adapter import Networks
+from .load_sd15 import load_sd15
 from .options import FULL_NETWORK, SMALL_NETWORK, RestoreOptions, split_reference
 from .photos import PhotoRestorer
 from .quality import IdentityLeft, Musiq
 from .references import read_references, study
 from .restorer import Restorer
-from .schedulers import SAMPLERS, make_scheduler
 from .settings import FULL, SMALL
 
 log = logging.getLogger(__name__)
@@ -90,14 +90,14 @@ def choose_network(options: RestoreOptions, musiq: bool) -> tuple[Models, Restor
         try:
             models = find_models(model_roots(options.models), musiq)
         except RestorerIDError as error:
-            if options.network == FULL_NETWORK or not small.is_there():
+            if options.network == FULL_NETWORK or not small_network.is_there():
                 raise
             log.warning(
                 "the small network (faces of %d px) restores, for the full one is not all here: %s",
-                small.SIDE,
+                small_network.SIDE,
                 error,
             )
-    models = models or small.small_models()
+    models = models or small_network.small_models()
     if models.is_small:
         return models, options.completed(SMALL_NETWORK, SMALL, DlibAnalyzer.same)
     return models, options.completed(FULL_NETWORK, FULL, FaceAnalyzer.same)
@@ -143,7 +143,7 @@ def open_restorer(
         threshold=threshold,
         unmatched=unmatched,
         faces_per_run=options.faces_per_run,
-        largest=small.SIDE if models.is_small and options.large_faces == LEAVE else 0,
+        largest=small_network.SIDE if models.is_small and options.large_faces == LEAVE else 0,
         paste=PasteSettings(color=options.color),
         settings=options.settings,
     )
@@ -154,7 +154,9 @@ def open_restorer(
 
 def left_quality(models: Models, opened: PhotoRestorer) -> IdentityLeft | None:
     """The score of networks that have one of their own."""
-    return models.left and IdentityLeft(small.load_left(models.left), opened.restorer.encode)
+    if models.left is None:
+        return None
+    return IdentityLeft(small_network.load_left(models.left), opened.restorer.encode)
 
 
 def load_faces(models: Models) -> FaceAnalyzer:
@@ -184,7 +186,7 @@ def identify(
     if not usable:
         return {}
     if models.clip_vision is None:
-        return embed_people(usable, small.without_clip(networks))
+        return embed_people(usable, small_network.without_clip(networks))
     vision = load_clip_vision(models.clip_vision, dtype, device)
     features = FaceFeatures(
         lambda crops: clip_hidden(vision, crops.movedim(-1, 1)),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 
-from .models import from_original
+from .load_sd15 import from_original
 
 MakeConfig = Callable[[Mapping[str, Tensor]], dict[str, Any]]
 

@@ -9,16 +9,16 @@ from threading import RLock
 import torch
 from torch import Tensor, nn
 
-from ..adapter.schedule import ReleasedSchedule
+from ..adapter.noise_schedule import ReleasedSchedule
 from ..conditions import FaceIdentity, LQCondition
 from ..images.color_fix import color_fix
 from ..images.prepare import prepare, unpad
 from . import vae
 from .attachment import Attachment
-from .models import SD15
-from .networks import Networks
+from .diffusers_schedulers import RELEASED, make_scheduler
+from .load_adapter import Networks
+from .load_sd15 import SD15
 from .sampling import Conditions, Denoiser, Progress, check_finite, sample_released, sample_with
-from .schedulers import RELEASED, make_scheduler
 from .settings import FROM_LQ, Settings
 
 

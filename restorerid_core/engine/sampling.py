@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..adapter.fused import FusedAdapter
-from ..adapter.schedule import ReleasedSchedule, ancestral_step
+from ..adapter.noise_schedule import ReleasedSchedule, ancestral_step
 from ..adapter.step import StepConditioning
 from ..conditions import FaceIdentity, LQCondition, common_count
 from ..errors import RestorerIDError

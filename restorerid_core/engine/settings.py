@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .. import ranges
-from .schedulers import RELEASED
+from .diffusers_schedulers import RELEASED
 
 PROMPT = "best quality, high quality"
 NEGATIVE = "cartoon, 3d, paint, monochrome, lowres, bad anatomy, worst quality, low quality"

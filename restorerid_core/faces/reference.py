@@ -12,9 +12,9 @@ from ..errors import RestorerIDError
 from ..images.prepare import bgr_from_image
 from .align import ARCFACE_FACE, CLIP_FACE, align_face
 from .choose import LARGEST, RIVAL, choose_face
+from .face_limits import BLURRED, SHARP, SMALL_FACE
 from .find.analyzer import Check, DetectedFace, FaceAnalyzer, go_on
 from .find.detection import SURE
-from .limits import BLURRED, SHARP, SMALL_FACE
 from .people import Person
 
 CUT = 0.15

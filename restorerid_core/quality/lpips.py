@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..weights.published import find_weights, needs_pyiqa, read_weights, usable_weights
+from ..weights.metric_weights import find_weights, needs_pyiqa, read_weights, usable_weights
 
 CHANNELS = (64, 192, 384, 256, 256)
 RELUS = (1, 4, 7, 9, 11)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FETCH, RestorerIDError
-from ..weights.glance import fault_at_a_glance
+from ..weights.file_kind import fault_at_a_glance
 from ..weights.locate import WEIGHTS
-from ..weights.published import needs_pyiqa, pyiqa_cache, read_weights, usable_weights
+from ..weights.metric_weights import needs_pyiqa, pyiqa_cache, read_weights, usable_weights
 
 if TYPE_CHECKING:
     import torch

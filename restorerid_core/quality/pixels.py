@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..weights.published import needs_pyiqa
+from ..weights.metric_weights import needs_pyiqa
 
 OTHERWISE = "do without these metrics"
 LUMA = (0.299, 0.587, 0.114)

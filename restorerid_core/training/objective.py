@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..adapter.noise_schedule import alphas_cumprod
 from ..adapter.plain_step import PlainConditioning
-from ..adapter.schedule import alphas_cumprod
 from ..engine.attachment import Attachment
 from ..weights.layout import FIR, ID_ATTENTION, SPADE, group_of
 from .config import Stage
-from .initial import Weights
+from .initial_weights import Weights
 
 LQ_ENCODER = "LQ encoder"
 LEARNS: dict[Stage, tuple[str, ...]] = {

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from ..engine import vae
+from ..engine.diffusers_schedulers import make_scheduler
 from ..engine.sampling import sample_with
-from ..engine.schedulers import make_scheduler
 from ..images.grid import labelled_grid
 from .latents import Latents
 from .objective import Objective

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..adapter.schedule import alphas_cumprod
+from ..adapter.noise_schedule import alphas_cumprod
 from ..engine import vae
-from ..engine.sizes import VAE_GROUP
+from ..engine.read_sizes import VAE_GROUP
 from ..errors import RestorerIDError
 from ..ranges import AMOUNT, COUNT, Range
 from .objective import add_noise

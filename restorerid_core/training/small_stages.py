@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ..atomic_files import replacing
 from ..engine import vae
-from ..engine.models import from_original
+from ..engine.diffusers_schedulers import make_scheduler
+from ..engine.load_sd15 import from_original
 from ..engine.original_names import OriginalNames
+from ..engine.read_sizes import unet_config, vae_config
 from ..engine.sampling import sample_with
-from ..engine.schedulers import make_scheduler
 from ..engine.sd15_shapes import VAE, clip_shapes, unet_shapes, vae_shapes
-from ..engine.sizes import unet_config, vae_config
 from ..errors import RestorerIDError
 from ..quality.lpips import load_lpips, lpips_weights
 from ..weights.conversion import SD15_NAME

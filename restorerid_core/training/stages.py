@@ -13,22 +13,22 @@ from torch import Tensor
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import Degradation
 from ..engine.clip import encode_prompts
-from ..engine.models import SD15, load_sd15
+from ..engine.load_sd15 import SD15, load_sd15
 from ..errors import RestorerIDError
 from ..faces.dlib.recognition import load_recognition
 from ..weights.conversion import SLIM_NAME
 from .averages import averaged
+from .cached_latents import CachedLatents, KeptBatches, KeptStream
+from .cached_pictures import KeptPictures
 from .config import Stage, TrainingConfig
-from .initial import Weights, starting_weights
-from .kept import KeptBatches, KeptLatents, KeptStream
-from .kept_pictures import KeptPictures
+from .export import write_adapter
+from .identity_loss import Likeness
+from .initial_weights import Weights, starting_weights
 from .latents import Latents
-from .likeness import Likeness
+from .learned_base import NewBase
 from .loop import Run, make_accelerator
-from .new_base import NewBase
 from .objective import LossTerms, Objective
 from .pictures import Pictures
-from .product import write_adapter
 from .stream import Stream
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def train_stage(
         _terms(config, base),
     ).to(device)
     shown = photos if held_out is None else held_out
-    if isinstance(photos, KeptLatents):
+    if isinstance(photos, CachedLatents):
         stream, prepare, draw = _kept(config, photos, shown, base, objective)
     else:
         stream, prepare, draw = _fresh(
@@ -106,7 +106,7 @@ def train_stage(
 
 
 def _kept(
-    config: TrainingConfig, photos: KeptLatents, shown: Any, base: SD15, objective: Objective
+    config: TrainingConfig, photos: CachedLatents, shown: Any, base: SD15, objective: Objective
 ) -> tuple[KeptStream, Callable[..., Any], Callable[[], Tensor]]:
     """Stream, preparation and sample pictures on kept latents."""
     clip_dim = objective.adapter.config.clip_dim if objective.has_face else 0

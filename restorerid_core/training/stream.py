@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..adapter.schedule import TRAIN_STEPS
+from ..adapter.noise_schedule import TRAIN_STEPS
 from ..errors import RestorerIDError
 from ..images.prepare import VAE_FACTOR
 from .run_config import RunConfig

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..faces.find.packs import FacePack
 from .extra_paths import extra_folders
-from .glance import fault_at_a_glance
-from .published import pyiqa_cache
+from .file_kind import fault_at_a_glance
+from .metric_weights import pyiqa_cache
 
 ADAPTER = ("restorerid", ("restorerid.safetensors", "RestorerIDFull.ckpt"))
 BASE = (
@@ -53,7 +53,7 @@ class Models:
 
     @property
     def is_small(self) -> bool:
-        """Whether it is the network of `engine.small`."""
+        """Whether it is the network of `engine.small_network`."""
         return self.clip_vision is None
 
 

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import RestorerIDError
-from .glance import PICKLE_MAGIC, ZIP_MAGIC, damaged, first_bytes, not_weights
+from .file_kind import PICKLE_MAGIC, ZIP_MAGIC, damaged, first_bytes, not_weights
 from .pickles import read_pickle
 
 REMAP_BYTES = 256 * 2**20

@@ -20,7 +20,7 @@ from restorerid_core.faces.find.packs import find_pack
 from restorerid_core.images.prepare import bgr_from_image
 from restorerid_core.weights import conversion, locate
 from restorerid_core.weights import needed as needed
-from restorerid_core.weights.glance import PICKLE_MAGIC
+from restorerid_core.weights.file_kind import PICKLE_MAGIC
 from restorerid_core.weights.hub import HubFile
 
 
@@ -114,7 +114,7 @@ def drawn(tmp_path: Path) -> Path:
     folder = tmp_path / "people"
     for number, name in enumerate(("a", "b", "c10")):
         (folder / name).mkdir(parents=True)
+        picture = Image.radial_gradient("L").convert("RGB").resize((80 + 8 * number, 80))
         for photo in ("gt.jpg", "ref.png"):
-            picture = Image.radial_gradient("L").convert("RGB").resize((80 + 8 * number, 80))
             picture.save(folder / name / photo)
     return folder

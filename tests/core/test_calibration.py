@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from metric_weights import musiq_file
-from people_folder import people_folder, run_core
+from people_folder import quick_command, run_core
 from PIL import Image
-from tiny_models import tiny_models
 
 from restorerid_core.commands.calibrate import even_scales
 from restorerid_core.errors import RestorerIDError
@@ -64,8 +62,7 @@ def test_the_best_scale_of_a_curve_is_found_in_noise():
 
 
 def test_curves_that_determine_nothing_are_refused():
-    flat = planted(0, 9.5, 10.0)
-    rising = Curves(SCALES, flat.musiq, np.tile(SCALES, (60, 1)))
+    rising = Curves(SCALES, planted(0, 9.5, 10.0).musiq, np.tile(SCALES, (60, 1)))
     with pytest.raises(RestorerIDError, match=r"do not determine (alpha|beta) .*use more people"):
         fit_formula(rising, draws=20)
     with pytest.raises(RestorerIDError, match=r"there are 7 curves .* at least 8"):
@@ -76,8 +73,7 @@ def test_plot_and_intervals_of_musiq(tmp_path: Path):
     curves = planted(0, 9.5, 10.0)
     means = by_interval(curves)
     assert list(means) == [0, 10, 20, 30, 40, 50]
-    low = curves.smoothed()[curves.musiq < 10].mean(axis=0)
-    assert means[0] == pytest.approx(low)
+    assert means[0] == pytest.approx(curves.smoothed()[curves.musiq < 10].mean(axis=0))
     plot_curves(curves, None, tmp_path / "a.png")
     plot_curves(curves, fit_formula(curves, draws=20), tmp_path / "b.png")
     one, other = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in "ab")
@@ -91,61 +87,22 @@ def test_scales_are_even(text: str):
         even_scales(text)
 
 
-# Presets
-
-
-def test_a_preset_is_read(tmp_path: Path):
+def test_a_preset_is_read_and_another_file_refused(tmp_path: Path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"format": FORMAT, "alpha": 12, "beta": 8.5, "pictures": 50}))
     assert read_preset(path) == IDScalePreset(12.0, 8.5)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        None,
-        "",
-        "[]",
-        "{}",
-        '{"format": "other"}',
-        f'{{"format": "{FORMAT}", "alpha": 1}}',
-        f'{{"format": "{FORMAT}", "alpha": 1, "beta": 0}}',
-        f'{{"format": "{FORMAT}", "alpha": NaN, "beta": 1}}',
-    ],
-)
-def test_another_file_is_no_preset(tmp_path: Path, text: str | None):
-    path = tmp_path / "mine.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(RestorerIDError, match=r"mine\.json' cannot be used as a preset"):
-        read_preset(path)
-
-
-# The command
+    beginning = f'{{"format": "{FORMAT}", "alpha": '
+    faults = [beginning + end for end in ("1}", '1, "beta": 0}', 'NaN, "beta": 1}')]
+    for text in (None, "", "[]", "{}", '{"format": "other"}', *faults):
+        path.unlink() if text is None else path.write_text(text)
+        with pytest.raises(RestorerIDError, match=r"mine\.json' cannot be used as a preset"):
+            pytest.fail(f"{text} was read: {read_preset(path)}")
 
 
 @pytest.mark.slow
 def test_curves_are_swept_and_taken_up_again(faces_dir: Path, tmp_path: Path):
-    models = tiny_models(tmp_path / "models", faces_dir)
-    musiq_file(models / "musiq")
-    people, out = people_folder(tmp_path / "people", faces_dir), tmp_path / "out"
-    command = [
-        "calibrate",
-        str(people),
-        "-o",
-        str(out),
-        "--models",
-        str(models),
-        "--device",
-        "cpu",
-        "--steps",
-        "2",
-        "--size",
-        "128",
-        "--scales",
-        "0-2:0.5",
-    ]
-    result = run_core(*command)
+    command = [*quick_command("calibrate", tmp_path, faces_dir), "--scales", "0-2:0.5"]
+    result, out = run_core(*command), tmp_path / "out"
     # Two people are too few for a formula, but their curves are kept.
     assert result.returncode == 1 and "there are 2 curves" in result.stderr, result.stderr
     assert (out / "curves.png").is_file() and not (out / "id-scale.json").exists()

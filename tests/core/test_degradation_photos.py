@@ -18,14 +18,11 @@ from restorerid_core.images.prepare import bgr_from_image
 @pytest.fixture(scope="module")
 def samples(faces_dir: Path) -> list[tuple[Tensor, Tensor]]:
     """Originals and their own LQ, (3, 512, 512) each."""
-    paths = [faces_dir / "samples" / f"{n}-lq1" for n in (4, 8, 11)]
-    return [
-        (
-            read_photo(Path(f"{path}-gt.png")).movedim(-1, 0),
-            read_photo(Path(f"{path}.png")).movedim(-1, 0),
-        )
-        for path in paths
-    ]
+
+    def read(name: str) -> Tensor:
+        return read_photo(faces_dir / "samples" / f"{name}.png").movedim(-1, 0)
+
+    return [(read(f"{n}-lq1-gt"), read(f"{n}-lq1")) for n in (4, 8, 11)]
 
 
 def sharpness(image: Tensor) -> float:

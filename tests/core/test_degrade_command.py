@@ -33,7 +33,7 @@ def pixels(path: Path) -> np.ndarray:
     return np.array(Image.open(path))
 
 
-def test_a_folder_with_a_bad_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_folder_with_a_bad_file(folder: Path, tmp_path: Path, capsys):
     out = tmp_path / "out"
     assert degrade(folder, out) == 1
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png"]
@@ -53,9 +53,7 @@ def test_a_copy_depends_on_name_and_seed_not_on_the_other_photos(folder: Path, t
     assert (pixels(tmp_path / "other/b.png") != b).any()
 
 
-def test_copies_that_are_there_are_kept(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_copies_that_are_there_are_kept(folder: Path, tmp_path: Path, capsys):
     out = tmp_path / "out"
     degrade(folder, out)
     b = pixels(out / "b.png")
@@ -77,39 +75,22 @@ def test_size_and_preset(folder: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "words"),
     [
         (["--curves", "none.txt"], "response curves 'none.txt' cannot be read"),
         (["--device", "cuda:99"], "--device cuda:99 cannot be used here"),
     ],
 )
-def test_faults(
-    folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    options: list[str],
-    sentence: str,
-):
+def test_faults(folder: Path, tmp_path: Path, capsys, options: list[str], words: str):
     assert degrade(folder / "a.png", tmp_path / "out", *options) == 1
-    assert sentence in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_another_process_with_other_threads_makes_the_same_file(folder: Path, tmp_path: Path):
     for threads in ("1", "3"):
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "restorerid_core",
-                "degrade",
-                str(folder / "a.png"),
-                "-o",
-                str(tmp_path / threads),
-            ],
-            cwd=ROOT,
-            env={"OMP_NUM_THREADS": threads, "PATH": ""},
-            check=True,
-            capture_output=True,
-        )
+        command = [sys.executable, "-m", "restorerid_core", "degrade", str(folder / "a.png")]
+        command += ["-o", str(tmp_path / threads)]
+        env = {"OMP_NUM_THREADS": threads, "PATH": ""}
+        subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True)
     assert (tmp_path / "1/a.png").read_bytes() == (tmp_path / "3/a.png").read_bytes()

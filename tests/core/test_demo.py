@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers import ROOT
 from PIL import Image
-from torch import Size, Tensor
+from torch import Size
 
 from restorerid_core.__main__ import main
 from restorerid_core.commands import demo
@@ -21,11 +21,7 @@ from restorerid_core.demo.faces import (
     landmarks_in,
     stand_in_analyzer,
 )
-from restorerid_core.demo.networks import (
-    seeded_weights,
-    small_models,
-    untrained_musiq,
-)
+from restorerid_core.demo.networks import seeded_weights, small_models, untrained_musiq
 from restorerid_core.demo.picture import degraded, portrait
 from restorerid_core.engine.clip import tokenizer
 from restorerid_core.errors import RestorerIDError
@@ -38,26 +34,7 @@ from restorerid_core.weights.inspection import inspect
 EYES = np.array([[203, 101], [247, 102]])
 """Of the portrait, seen by eye."""
 FACE = np.array([174, 66, 270, 162])
-
-
-@pytest.fixture
-def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither a ComfyUI nor models of this machine's user."""
-    monkeypatch.setattr(locate, "OWN", tmp_path / "own")
-    monkeypatch.setattr(locate, "comfy_folders", list)
-    monkeypatch.delenv("RESTORERID_MODELS", raising=False)
-
-
-def at_face(photo: Tensor) -> Detection:
-    return Detection(FACE, landmarks_in(FACE[None])[0], 0.9)
-
-
-# Picture
-
-
-def detail(image: Tensor) -> float:
-    """Mean difference of neighbouring pixels."""
-    return float(image.diff(dim=-1).abs().mean())
+AT_FACE = Detection(FACE, landmarks_in(FACE[None])[0], 0.9)
 
 
 def test_the_portrait_loses_its_detail_and_keeps_its_colours():
@@ -65,7 +42,8 @@ def test_the_portrait_loses_its_detail_and_keeps_its_colours():
     worse = degraded(photo)
     assert photo.shape == worse.shape == (3, 512, 512)
     assert photo.min() >= 0 and photo.max() <= 1 and worse.min() >= 0 and worse.max() <= 1
-    assert detail(worse) < 0.7 * detail(photo)
+    detail, left = (image.diff(dim=-1).abs().mean() for image in (photo, worse))
+    assert left < 0.7 * detail
     assert (worse.mean((1, 2)) - photo.mean((1, 2))).abs().max() < 0.01
     assert torch.equal(degraded(photo), worse)
 
@@ -73,7 +51,7 @@ def test_the_portrait_loses_its_detail_and_keeps_its_colours():
 # Faces
 
 
-def test_the_portrait_and_its_degraded_copy_show_one_face():
+def test_the_portrait_and_its_degraded_copy_show_one_face_and_a_wall_none():
     analyzer = stand_in_analyzer()
     clear, poor = (bgr_from_image(photo) for photo in (portrait(), degraded(portrait())))
     for found in (analyzer.analyze(clear), analyzer.find_all(poor)):
@@ -81,9 +59,6 @@ def test_the_portrait_and_its_degraded_copy_show_one_face():
         assert np.abs(face.bbox - FACE).max() < 10
         assert np.abs(face.landmarks[:2] - EYES).max() < 6
         assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-5)
-
-
-def test_a_wall_shows_no_face():
     boxes, landmarks = CascadeDetector().detect(np.full((200, 300, 3), 90, np.uint8))
     assert boxes.shape == (0, 5) and landmarks.shape == (0, 5, 2)
 
@@ -97,10 +72,9 @@ def test_landmarks_move_and_grow_with_the_box():
 
 
 def test_the_recogniser_tells_pictures_apart():
-    analyzer = stand_in_analyzer()
-    photo, place = portrait(), at_face(portrait())
+    analyzer, photo = stand_in_analyzer(), portrait()
     same, worse, flipped = (
-        analyzer.describe(bgr_from_image(image), place).embedding
+        analyzer.describe(bgr_from_image(image), AT_FACE).embedding
         for image in (photo, degraded(photo), photo.flip(1))
     )
     assert same @ worse > 0.9
@@ -114,7 +88,7 @@ def test_a_recogniser_of_another_width_is_named():
 
     analyzer = FaceAnalyzer(CascadeDetector(), Narrow(), (512, 512), "narrow.onnx")
     with pytest.raises(RestorerIDError, match=r"narrow\.onnx gives 128 numbers .* expected 512"):
-        analyzer.describe(bgr_from_image(portrait()), at_face(portrait()))
+        analyzer.describe(bgr_from_image(portrait()), AT_FACE)
 
 
 # Networks
@@ -147,6 +121,22 @@ def test_small_files_are_those_of_the_trained_networks(tmp_path: Path):
 # Command
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Any, Any]]:
+    """Which restoration was asked for, with what; no weights of this machine's user are seen."""
+    monkeypatch.setattr(locate, "OWN", tmp_path / "own")
+    monkeypatch.setattr(locate, "comfy_folders", list)
+    monkeypatch.delenv("RESTORERID_MODELS", raising=False)
+    found: list[Any] = []
+
+    def watch(name: str) -> None:
+        monkeypatch.setattr(demo, name, lambda out, options, *_: found.append((name, out, options)))
+
+    for name in ("restore_face", "restore_untrained", "restore_portrait"):
+        watch(name)
+    return found
+
+
 @pytest.mark.parametrize(
     ("small_is_there", "chosen", "told"),
     [
@@ -155,34 +145,24 @@ def test_small_files_are_those_of_the_trained_networks(tmp_path: Path):
     ],
 )
 def test_missing_weights_are_named_in_one_sentence(
-    no_weights: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    small_is_there: bool,
-    chosen: str,
-    told: str,
+    calls, tmp_path: Path, monkeypatch, caplog, small_is_there: bool, chosen: str, told: str
 ):
-    calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("restorerid_core.engine.small.is_there", lambda: small_is_there)
-    monkeypatch.setattr(demo, chosen, lambda *a: calls.append(a))
+    monkeypatch.setattr("restorerid_core.engine.small_network.is_there", lambda: small_is_there)
     out = tmp_path / "out"
     assert main(["demo", "-o", str(out), "--models", str(tmp_path), "--steps", "7"]) == 0
     (message,) = [record.getMessage() for record in caplog.records]
     assert "(adapter, SD-1.5, CLIP vision, MUSIQ, face detector, face recogniser)" in message
     assert told in message and "restorerid_core fetch" in message
-    assert calls[0][0] == out and calls[0][1].steps == 7
+    ((name, folder, options),) = calls
+    assert (name, folder, options.steps) == (chosen, out, 7)
 
 
-def test_the_full_network_is_used_where_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    calls: list[tuple[Any, ...]] = []
+def test_the_full_network_is_used_where_it_is(calls, tmp_path: Path, monkeypatch, caplog):
     monkeypatch.setattr(demo, "examine", lambda roots: {"weights": {"adapter": "here"}})
-    monkeypatch.setattr(demo, "restore_portrait", lambda *a: calls.append(a))
     assert main(["demo", "-o", str(tmp_path / "out"), "--models", str(tmp_path)]) == 0
-    options = calls[0][1]
-    assert (options.models, options.network, options.steps) == ((tmp_path,), "full", None)
+    ((name, _, options),) = calls
+    found = (name, options.models, options.network, options.steps)
+    assert found == ("restore_portrait", (tmp_path,), "full", None)
     assert caplog.records == []
 
 
@@ -190,26 +170,16 @@ def test_the_full_network_is_used_where_it_is(
 def test_the_whole_pipeline_runs_without_weights(tmp_path: Path):
     env = {**os.environ, "RESTORERID_MODELS": str(tmp_path), "HOME": str(tmp_path)}
     env.pop("COMFYUI_PATH", None)
-    command = [
-        sys.executable,
-        "-m",
-        "restorerid_core",
-        "demo",
-        "-o",
-        str(tmp_path / "out"),
-        "--device",
-        "cpu",
-    ]
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "restorerid_core", "demo", "-o", str(out), "--device", "cpu"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"The result sheet is {tmp_path / 'out' / 'sheet.png'}\n"
+    assert done.stdout == f"The result sheet is {out / 'sheet.png'}\n"
     assert "Warning" not in done.stderr
-    before, after = (
-        np.asarray(Image.open(tmp_path / "out" / name), int)
-        for name in ("input/photo.png", "photo.png")
-    )
+    names = ("input/photo.png", "photo.png")
+    before, after = (np.asarray(Image.open(out / name), int) for name in names)
     changed = (before != after).any(-1)
     assert changed[FACE[1] : FACE[3], FACE[0] : FACE[2]].mean() > 0.9
     assert changed.mean() < 0.2
-    width, height = Image.open(tmp_path / "out" / "sheet.png").size
+    width, height = Image.open(out / "sheet.png").size
     assert width > 5 * 384 and height > 384

@@ -1,6 +1,7 @@
 """`doctor` names what is here and what is missing."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from onnx_files import save_network
 from restorerid_core.__main__ import main
 from restorerid_core.commands import doctor
 from restorerid_core.weights import locate
-from restorerid_core.weights.glance import PICKLE_MAGIC
+from restorerid_core.weights.file_kind import PICKLE_MAGIC
 from restorerid_core.weights.needed import find_models, missing
 
 
@@ -28,7 +29,7 @@ def run(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict]:
     return status, json.loads(capsys.readouterr().out)
 
 
-def test_missing_weights_and_the_folders_searched(capsys, tmp_path: Path):
+def test_missing_weights_and_the_folders_searched(capsys, tmp_path):
     status, found = run(capsys, "--models", str(tmp_path))
     assert status == 1
     absent = {name for name, path in found["weights"].items() if path is None}
@@ -40,20 +41,25 @@ def test_missing_weights_and_the_folders_searched(capsys, tmp_path: Path):
     assert line in capsys.readouterr().out
 
 
-def test_all_there(capsys, tmp_path: Path, faces_dir: Path, monkeypatch: pytest.MonkeyPatch):
-    for folder, names in doctor.FILES.values():
-        (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / names[0]).write_bytes(PICKLE_MAGIC)
-    (tmp_path / "insightface").symlink_to(faces_dir / "models", target_is_directory=True)
+def save_weights(places: Mapping[str, Path], faces: Path) -> None:
+    """Files that may be weights, in the folders of their names, and face models."""
+    for name, folder in places.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / doctor.FILES[name][1][0]).write_bytes(PICKLE_MAGIC)
+    save_network(faces / "det.onnx", outputs=9, size="?")
+    save_network(faces / "rec.onnx")
+
+
+def test_all_there(capsys, tmp_path, monkeypatch):
+    places = {name: tmp_path / folder for name, (folder, _) in doctor.FILES.items()}
+    save_weights(places, tmp_path / "insightface")
     monkeypatch.setenv("RESTORERID_MODELS", str(tmp_path))
     status, found = run(capsys)
     assert found["weights"]["adapter"] == str(tmp_path / "restorerid" / "restorerid.safetensors")
-    assert all(found["weights"].values())
-    assert status == 0
+    assert all(found["weights"].values()) and status == 0
     monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
     status, found = run(capsys)
-    assert found["versions"]["no-such-package"] is None
-    assert status == 1
+    assert found["versions"]["no-such-package"] is None and status == 1
 
 
 EXTRA = """
@@ -72,7 +78,7 @@ nothing:
 """
 
 
-def test_extra_model_paths_are_read(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_extra_model_paths_are_read(capsys, tmp_path, monkeypatch):
     comfy, base = tmp_path / "ComfyUI", tmp_path / "big disk"
     places = {
         "SD-1.5": base / "sd",
@@ -80,11 +86,7 @@ def test_extra_model_paths_are_read(capsys, tmp_path: Path, monkeypatch: pytest.
         "adapter": base / "adapters",
         "MUSIQ": comfy / "relative",
     }
-    for name, folder in places.items():
-        folder.mkdir(parents=True)
-        (folder / doctor.FILES[name][1][0]).write_bytes(PICKLE_MAGIC)
-    save_network(base / "faces" / "det.onnx", outputs=9, size="?")
-    save_network(base / "faces" / "rec.onnx")
+    save_weights(places, base / "faces")
     monkeypatch.setattr(locate, "comfy_folders", lambda: [comfy])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     roots = locate.model_roots()
@@ -94,9 +96,7 @@ def test_extra_model_paths_are_read(capsys, tmp_path: Path, monkeypatch: pytest.
     found = find_models(roots, musiq=True)  # what `restore` takes
     assert (found.base.parent, found.faces.detector.parent) == (base / "sd", base / "faces")
     weights = run(capsys)[1]["weights"]
-    assert {name: str(Path(weights[name]).parent) for name in places} == {
-        name: str(folder) for name, folder in places.items()
-    }
+    assert {name: Path(weights[name]).parent for name in places} == places
     (base / "faces" / "cut.onnx").write_bytes(b"")
     (comfy / "relative" / doctor.FILES["MUSIQ"][1][0]).write_bytes(b"")
     told = str(run(capsys)[1]["passed over"])  # why a file that is there counts as missing, too

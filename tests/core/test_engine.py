@@ -3,8 +3,6 @@
 import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,15 +11,16 @@ from helpers import FUSED_ATTENTION, Golden, relative_error, seeded_state_dict
 from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
+from restorerid_core.adapter.config import scaled
 from restorerid_core.adapter.fused import FusedAdapter
+from restorerid_core.adapter.noise_schedule import ReleasedSchedule, alphas_cumprod
 from restorerid_core.adapter.plain_step import PlainConditioning
-from restorerid_core.adapter.schedule import ReleasedSchedule, alphas_cumprod
 from restorerid_core.conditions import FaceIdentity, LQCondition
-from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
 from restorerid_core.engine.attachment import Attachment
+from restorerid_core.engine.diffusers_schedulers import RELEASED, SAMPLERS, SHORT, make_scheduler
 from restorerid_core.engine.sampling import Conditions, Denoiser, sample_released, sample_with
-from restorerid_core.engine.schedulers import RELEASED, SAMPLERS, SHORT, make_scheduler
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.weights.layout import expected_shapes
 
 CALL, RUN = 1e-5, 1e-3
 Network = tuple[Attachment, FusedAdapter]
@@ -69,66 +68,42 @@ def both_halves(network: Network, conditions: Conditions, x: Tensor, timestep: i
     ],
 )
 def test_one_call_equals_the_released_network(
-    golden: Any,
-    network: Callable[[str], Network],
-    record_property: Any,
-    tag: str,
-    height: int,
-    width: int,
-    timestep: int,
-    scale: float,
-) -> None:
-    g: Golden = golden(tag.split(".")[0])
+    golden, network, parity, tag, height, width, timestep, scale
+):
+    g = golden(tag.split(".")[0])
     conditions = golden_conditions(g, tag, height, width, scale)
     x = g.input(f"{tag}.x", 1, 4, height, width)
-    error = relative_error(both_halves(network(tag), conditions, x, timestep), g[f"{tag}.eps"])
-    record_property("relative_error", error)
-    assert error <= CALL
-
-
-def test_no_attention_of_a_step_leaves_the_fused_kernels(golden: Any, tiny: Network) -> None:
-    conditions = golden_conditions(golden("tiny"), "tiny.unet", 16, 16, 0.5)
     with sdpa_kernel(FUSED_ATTENTION):  # another raises "No available kernel"
-        assert both_halves(tiny, conditions, torch.randn(1, 4, 16, 16), 981).isfinite().all()
+        eps = both_halves(network(tag), conditions, x, timestep)
+    parity(CALL, (eps, g[f"{tag}.eps"]))
 
 
-def test_the_plain_form_equals_the_released_network(
-    golden: Any, tiny: Network, record_property: Any
-) -> None:
+def test_the_plain_form_equals_the_released_network(golden, tiny, parity):
     """The form of training, which the fused one is tested against."""
-    g: Golden = golden("tiny")
+    g = golden("tiny")
     c = golden_conditions(g, "tiny.unet", 16, 16, 0.5)
-    config, attachment = tiny[1].config, tiny[0]
+    attachment, config, t = tiny[0], tiny[1].config, torch.tensor([981.0, 981.0])
     assert c.face is not None
     attachment.merge_lora(True)
-    tokens = torch.cat([c.face.uncond_tokens, c.face.tokens])
-    t = torch.tensor([981.0, 981.0])
-    step = PlainConditioning(
-        plain(config, seeded_state_dict(adapter_shapes(config))),
+    tokens, latent = (
+        torch.cat([c.face.uncond_tokens, c.face.tokens]),
         c.lq.latent.expand(2, -1, -1, -1),
-        t,
-        tokens,
-        0.5,
     )
+    adapter = plain(config, seeded_state_dict(expected_shapes(config)))
     x = g.input("tiny.unet.x", 1, 4, 16, 16).expand(2, -1, -1, -1)
+    step = PlainConditioning(adapter, latent, t, tokens, 0.5)
     eps = attachment(x, t, torch.cat([c.negative, c.text]), step)
-    error = relative_error(eps, g["tiny.unet.eps"])
-    record_property("relative_error", error)
-    assert error <= CALL
+    parity(CALL, (eps, g["tiny.unet.eps"]))
 
 
 @pytest.mark.parametrize(
     ("tag", "size"), [("tiny.base", 16), pytest.param("full.base", 32, marks=pytest.mark.slow)]
 )
-def test_without_a_face_it_is_the_base_model(
-    golden: Any, network: Callable[[str], Network], record_property: Any, tag: str, size: int
-) -> None:
-    g: Golden = golden("base_and_training")
+def test_without_a_face_it_is_the_base_model(golden, network, parity, tag, size):
+    g = golden("base_and_training")
     conditions = golden_conditions(g, tag, size, size, 1.0, tokens=77)
     eps = both_halves(network(tag), conditions, g.input(f"{tag}.x", 1, 4, size, size), 981)
-    error = relative_error(eps, g[f"{tag}.eps"])
-    record_property("relative_error", error)
-    assert error <= CALL
+    parity(CALL, (eps, g[f"{tag}.eps"]))
 
 
 @pytest.mark.slow
@@ -142,66 +117,51 @@ def test_without_a_face_it_is_the_base_model(
     ],
 )
 def test_a_run_equals_the_released_sampler(
-    golden: Any,
-    network: Callable[[str], Network],
-    record_property: Any,
-    tag: str,
-    height: int,
-    width: int,
-    steps: int,
-    guidance: float,
-    scale: float,
-) -> None:
-    g: Golden = golden(tag.split(".")[0])
-    denoiser = Denoiser(*network(tag), golden_conditions(g, tag, height, width, scale, guidance))
-    numbers = iter(range(steps))
+    golden, network, parity, tag, height, width, steps, guidance, scale
+):
+    g, numbers = golden(tag.split(".")[0]), iter(range(steps))
+    attachment, adapter = network(tag)
     latent = sample_released(
-        denoiser,
+        Denoiser(attachment, adapter, golden_conditions(g, tag, height, width, scale, guidance)),
         g.input(f"{tag}.x_T", 1, 4, height, width),
         ReleasedSchedule.of(steps),
         lambda x: g.input(f"{tag}.noise.{next(numbers)}", *x.shape),
     )
-    error = relative_error(latent, g[f"{tag}.latent"])
-    record_property("relative_error", error)
-    assert error <= RUN
+    parity(RUN, (latent, g[f"{tag}.latent"]))
 
 
-def test_detaching_leaves_the_unet_bit_identical(tmp_path: Path) -> None:
+def test_detaching_leaves_the_unet_bit_identical(tmp_path):
     unet = build_unet(tmp_path)
     before = {key: tensor.clone() for key, tensor in unet.state_dict().items()}
     processors = dict(unet.attn_processors)
     x, text = Golden.input("x", 2, 4, 16, 16), Golden.input("text", 2, 77, 768)
-    bare = unet(x, torch.tensor([981.0]), text).sample
+    t = torch.tensor([981.0])
+    bare = unet(x, t, text).sample
 
     adapter, lora = build_adapter()
     network = Attachment(unet, adapter.config, lora)
     network.merge_lora(True)
-    assert relative_error(network(x, torch.tensor([981.0]), text, None), bare) > 1e-3
+    assert relative_error(network(x, t, text, None), bare) > 1e-3
     network.merge_lora(False)
     # Without a step's conditioning only the order of the attention's sums may differ.
-    assert relative_error(network(x, torch.tensor([981.0]), text, None), bare) < 1e-6
+    assert relative_error(network(x, t, text, None), bare) < 1e-6
     network.merge_lora(True)
     network.detach()
 
-    assert torch.equal(unet(x, torch.tensor([981.0]), text).sample, bare)
+    assert torch.equal(unet(x, t, text).sample, bare)
     assert all(torch.equal(before[key], tensor) for key, tensor in unet.state_dict().items())
     assert dict(unet.attn_processors) == processors
     assert not any(module._forward_hooks for module in unet.modules())
 
 
-def test_an_exception_in_the_unet_leaves_no_conditioning_behind(tiny: Network) -> None:
-    step: Any = object()
+def test_an_exception_in_the_unet_leaves_no_conditioning_behind(tiny):
+    x, text, step = Golden.input("x", 1, 4, 16, 16), Golden.input("text", 1, 77, 768), object()
     with pytest.raises(AttributeError):
-        tiny[0](
-            Golden.input("x", 1, 4, 16, 16),
-            torch.tensor([1.0]),
-            Golden.input("text", 1, 77, 768),
-            step,
-        )
+        tiny[0](x, torch.tensor([1.0]), text, step)
     assert tiny[0]._step is None
 
 
-def test_a_batch_equals_single_runs(golden: Any, tiny: Network) -> None:
+def test_a_batch_equals_single_runs(tiny: Network):
     """Two seeds of two photos with an identity and λ each."""
     latent = Golden.input("lq", 2, 4, 16, 16)
     tokens, text = Golden.input("tokens", 3, 4, 768), Golden.input("texts", 2, 77, 768)
@@ -209,10 +169,8 @@ def test_a_batch_equals_single_runs(golden: Any, tiny: Network) -> None:
 
     def denoiser(rows: list[int]) -> Denoiser:
         face = FaceIdentity(tokens[rows], tokens[2:], torch.zeros(len(rows), 512))
-        scale = tuple(scales[row] for row in rows)
-        return Denoiser(
-            *tiny, Conditions(LQCondition(latent[rows]), face, scale, text[:1], text[1:], 3.0)
-        )
+        scale, lq = tuple(scales[row] for row in rows), LQCondition(latent[rows])
+        return Denoiser(*tiny, Conditions(lq, face, scale, text[:1], text[1:], 3.0))
 
     x = Golden.input("noise", 4, 4, 16, 16)  # seeds × photos
     batch = denoiser([0, 1])(x, t)
@@ -222,32 +180,26 @@ def test_a_batch_equals_single_runs(golden: Any, tiny: Network) -> None:
 
 
 @pytest.mark.parametrize("name", [*SHORT, "UniPCMultistepScheduler", "HeunDiscreteScheduler"])
-def test_schedulers_of_diffusers(golden: Any, tiny: Network, name: str) -> None:
+def test_schedulers_of_diffusers(golden, tiny: Network, name):
     """They end near where the released sampler does, and report each step."""
-    g: Golden = golden("tiny")
+    g = golden("tiny")
     conditions = golden_conditions(g, "tiny.ddim50", 16, 16, 0.35, 1.0)
-    noise = g.input("tiny.ddim50.x_T", 1, 4, 16, 16)
-    seen: list[tuple[int, int]] = []
+    noise, seen = g.input("tiny.ddim50.x_T", 1, 4, 16, 16), []
     generator = torch.Generator().manual_seed(0)
-    latents = [
-        sample_with(
-            Denoiser(*tiny, conditions),
-            noise,
-            make_scheduler(name),
-            steps,
-            generator,
-            lambda *step: seen.append(step),
-        )
-        for steps in (4, 8)
-    ]
-    calls = 7 if name.startswith("Heun") else 4  # Heun looks twice at each step but the last
+
+    def run(steps: int) -> Tensor:
+        scheduler, denoiser = make_scheduler(name), Denoiser(*tiny, conditions)
+        return sample_with(denoiser, noise, scheduler, steps, generator, lambda *n: seen.append(n))
+
+    latents = run(3), run(6)
+    calls = 5 if name.startswith("Heun") else 3  # Heun looks twice at each step but the last
     assert seen[:calls] == [(n, calls) for n in range(1, calls + 1)]
     assert all(latent.isfinite().all() for latent in latents)
     assert 0 < relative_error(*latents) < 1
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_run_starts_from_a_latent(name: str) -> None:
+def test_a_run_starts_from_a_latent(name):
     """The network first sees the latent with the first timestep's share of noise."""
     latent, noise = Golden.input("z", 2, 4, 8, 8), Golden.input("n", 2, 4, 8, 8)
     seen: list[tuple[Tensor, float]] = []
@@ -269,23 +221,18 @@ def test_a_run_starts_from_a_latent(name: str) -> None:
         assert relative_error(result, latent) < 0.1  # the noise is what was added
 
 
+OTHER_KINDS = ("FlowMatchEulerDiscrete", "DDIMInverse", "CogVideoXDPM", "KarrasVe")
+
+
 @pytest.mark.parametrize(
-    "name",
-    [
-        "euler_b",
-        "UNet2DModel",
-        "FlowMatchEulerDiscreteScheduler",
-        "DDIMInverseScheduler",
-        "CogVideoXDPMScheduler",
-        "KarrasVeScheduler",
-    ],
+    "name", ["euler_b", "UNet2DModel", *(f"{kind}Scheduler" for kind in OTHER_KINDS)]
 )
-def test_unfit_sampler_is_named(name: str) -> None:
+def test_unfit_sampler_is_named(name):
     with pytest.raises(RestorerIDError, match=f"is '{name}'; expected one of released, ddim"):
         make_scheduler(name)
 
 
-def test_a_unet_of_other_sizes_is_refused(tmp_path: Path) -> None:
+def test_a_unet_of_other_sizes_is_refused(tmp_path):
     unet = build_unet(tmp_path, 64)
     with pytest.raises(RestorerIDError, match=r"not an SD-1\.5 of the adapter's sizes"):
         Attachment(unet, scaled(32), {})

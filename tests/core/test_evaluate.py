@@ -1,6 +1,5 @@
-"""`evaluate`: its methods and files, and the whole protocol on small networks, killed once."""
+"""`evaluate`: its people and files, and the whole protocol on small networks, killed once."""
 
-import json
 import subprocess
 import time
 from pathlib import Path
@@ -10,51 +9,66 @@ from typing import Any
 import pytest
 import torch
 from helpers import ROOT
-from metric_weights import lpips_files, musiq_file
-from people_folder import CORE, ONE_THREAD, people_folder, run_core
+from people_folder import CORE, ONE_THREAD, quick_command, run_core
 from PIL import Image
-from tiny_models import tiny_models
-from torch import Tensor
 
 from restorerid_core.__main__ import main
 from restorerid_core.atomic_files import read_json, write_json
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.evaluation.identities import find_identities
+from restorerid_core.evaluation.identities import Identity, find_identities
 from restorerid_core.evaluation.meter import Meter
-from restorerid_core.evaluation.methods import (
-    BASELINES,
-    METHODS,
-    USUAL,
-    parse_method,
-)
+from restorerid_core.evaluation.methods import BASELINES, METHODS, USUAL, parse_method
 from restorerid_core.evaluation.report import write_report
 from restorerid_core.evaluation.run import EvaluationRun
 from restorerid_core.evaluation.table import read_csv
-from restorerid_core.images.files import save
+from restorerid_core.images.files import read_photo, save
 from restorerid_core.run_folder import DIGESTS, digest_of
 
-
-def run_in(folder: Path, **changes: Any) -> EvaluationRun:
-    return EvaluationRun(
-        **{
-            "output": folder,
-            "size": 64,
-            "seed": 3,
-            "meter": Meter(),
-            "degradations": ["light"],
-            **changes,
-        }
-    )
+INPUT = BASELINES[0]
 
 
-# Files
+@pytest.fixture
+def people(drawn: Path) -> list[Identity]:
+    return find_identities(drawn)
 
 
-def test_baselines_are_run_measured_and_tabled(drawn: Path, tmp_path: Path):
+def run_in(folder: Path, people: list[Identity] | None = None, **changes: Any) -> EvaluationRun:
+    """With pictures of `people`, degraded."""
+    usual = {"output": folder, "size": 64, "seed": 3, "meter": Meter(), "degradations": ["light"]}
+    run = EvaluationRun(**{**usual, **changes})
+    run.degrade(people or [])
+    return run
+
+
+def no_networks() -> Any:
+    pytest.fail("no networks are needed")
+
+
+def scores_of(run: EvaluationRun, person: Identity) -> Path:
+    return run.picture("light", INPUT, person).with_suffix(".json")
+
+
+def test_people_are_found_in_natural_order(drawn: Path):
+    (drawn / "c9").mkdir()
+    for name in ("gt", "ref"):
+        Image.new("RGB", (70, 90)).save(drawn / "c9" / f"{name}.webp")
     people = find_identities(drawn)
-    run = run_in(tmp_path / "out", degradations=["light", "heavy"])
-    run.degrade(people)
-    run.restore(BASELINES, people, networks=lambda: pytest.fail("no networks are needed"))
+    assert [(p.name, p.number) for p in people] == [("a", 0), ("b", 1), ("c9", 2), ("c10", 3)]
+    assert people[2].read_original(64).shape == (3, 82, 64)
+    assert people[2].as_reference().photos[0].shape == (90, 70, 3)
+
+
+def test_an_incomplete_set_is_named(drawn: Path, tmp_path: Path):
+    (drawn / "b" / "ref.png").rename(drawn / "b" / "reference.png")
+    (tmp_path / "empty").mkdir()
+    for folder, words in ((drawn, "b' has no picture called 'ref'"), (tmp_path / "empty", "no fo")):
+        with pytest.raises(RestorerIDError, match=words):
+            find_identities(folder)
+
+
+def test_baselines_are_run_measured_and_tabled(people: list[Identity], tmp_path: Path):
+    run = run_in(tmp_path / "out", people, degradations=["light", "heavy"])
+    run.restore(BASELINES, people, no_networks)
     run.measure(BASELINES, people)
     assert run.failures == []
     markdown = write_report(run, BASELINES, people, [], 2)
@@ -71,34 +85,28 @@ def test_baselines_are_run_measured_and_tabled(drawn: Path, tmp_path: Path):
     assert (run.output / "table.tex").is_file()
 
 
-def test_a_table_that_is_none_is_told_before_any_work(
-    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    table = tmp_path / "other.csv"
-    options = ["--device", "cpu", "--methods", "bicubic", "--beside", str(table)]
+def test_a_table_that_is_none_is_told_before_any_work(drawn: Path, tmp_path: Path, capsys):
+    options = ["--device", "cpu", "--methods", "bicubic", "--beside", str(tmp_path / "other.csv")]
     assert main(["evaluate", str(drawn), "-o", str(tmp_path / "out"), *options]) == 1
     assert "other.csv' cannot be read as a table" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_there_is_not_made_again(drawn: Path, tmp_path: Path):
-    people = find_identities(drawn)
-    run = run_in(tmp_path / "out")
-    for _ in range(2):
-        run.degrade(people[1:])
-    kept = run.picture("light", BASELINES[0], people[1])
+def test_what_is_there_is_not_made_again(people: list[Identity], tmp_path: Path):
+    run = run_in(tmp_path / "out", people[1:])
+    kept = run.picture("light", INPUT, people[1])
     written = kept.stat().st_mtime_ns
     run.degrade(people)
-    run.restore(BASELINES, people, networks=lambda: pytest.fail("no networks are needed"))
+    run.restore(BASELINES, people, no_networks)
     assert kept.stat().st_mtime_ns == written
-    run.measure(BASELINES[:1], people[:1])
-    scores = run.picture("light", BASELINES[0], people[0]).with_suffix(".json")
+    run.measure([INPUT], people[:1])
+    scores = scores_of(run, people[0])
     true = read_json(scores)
     write_json(scores, {**true, "PSNR": 1.0})
-    run.measure(BASELINES[:1], people[:1])
+    run.measure([INPUT], people[:1])
     assert read_json(scores)["PSNR"] == 1
     write_json(scores, {"PSNR": 1.0, "basis": true["basis"]})  # by a meter that had no SSIM
-    run.measure(BASELINES[:1], people[:1])
+    run.measure([INPUT], people[:1])
     assert read_json(scores) == true
 
 
@@ -106,17 +114,15 @@ def needed() -> Any:
     raise LookupError("the networks are needed")
 
 
-def test_pictures_of_anything_else_are_refused_or_made_again(drawn: Path, tmp_path: Path):
-    people, mine = find_identities(drawn), parse_method("mine:scale=0.2")
-    adapter = {"adapter": digest_of(1)}
-    run = run_in(tmp_path / "out", engine=adapter)
-    run.degrade(people)
+def test_pictures_of_anything_else_are_refused_or_made_again(drawn: Path, people, tmp_path: Path):
+    mine, adapter = parse_method("mine:scale=0.2"), {"adapter": digest_of(1)}
+    run = run_in(tmp_path / "out", people, engine=adapter)
     for person in people:
         path = run.picture("light", mine, person)
         path.parent.mkdir(exist_ok=True)
         save(torch.zeros(3, 80, 80), path, run.basis("light", mine, person))
     run.check([mine], people)
-    run.restore([mine], people, networks=lambda: pytest.fail("no networks are needed"))
+    run.restore([mine], people, no_networks)
     other = parse_method("mine:scale=0.9,fir=0")
     for changes, method, told in (
         ({}, other, r"fir = 1\.0, now 0\.0; scale = 0\.2, now 0\.9 \(light/mine/a\.png, "),
@@ -127,110 +133,63 @@ def test_pictures_of_anything_else_are_refused_or_made_again(drawn: Path, tmp_pa
         with pytest.raises(RestorerIDError, match=told):
             changed.check([method], people)
         with pytest.raises(LookupError):  # --overwrite makes it anew
-            changed.restore([method], people, networks=needed)
+            changed.restore([method], people, needed)
 
     Image.new("RGB", (90, 80)).save(drawn / "a" / "gt.jpg")
     changed = run_in(tmp_path / "out", engine=adapter)
     with pytest.raises(RestorerIDError, match=r"another original \(light/input/a\.png, "):
         changed.check([mine], people)
     changed.degrade(people)
-    assert Image.open(run.picture("light", BASELINES[0], people[0])).size[0] == 72
+    assert Image.open(run.picture("light", INPUT, people[0])).size[0] == 72
 
 
-def test_scores_are_of_their_picture_and_their_weights(drawn: Path, tmp_path: Path):
-    people = find_identities(drawn)[:1]
-    run = run_in(tmp_path / "out", metrics={"MUSIQ": digest_of(1)})
-    run.degrade(people)
-    scores = run.picture("light", BASELINES[0], people[0]).with_suffix(".json")
+def test_scores_are_of_their_picture_and_their_weights(people: list[Identity], tmp_path: Path):
+    del people[1:]
+    run = run_in(tmp_path / "out", people, metrics={"MUSIQ": digest_of(1)})
+    scores = scores_of(run, people[0])
     for change in (
         lambda: run_in(tmp_path / "out", metrics={"MUSIQ": digest_of(2)}),
         lambda: (save(torch.zeros(3, 80, 64), scores.with_suffix(".png")), run)[1],
     ):
-        run.measure(BASELINES[:1], people)
+        run.measure([INPUT], people)
         write_json(scores, {**read_json(scores), "PSNR": 1.0})
-        change().measure(BASELINES[:1], people)
+        change().measure([INPUT], people)
         assert read_json(scores)["PSNR"] > 1
 
 
-def test_degradations_depend_on_the_person_not_on_who_else_is_there(drawn: Path, tmp_path: Path):
-    people = find_identities(drawn)
-    several, alone = run_in(tmp_path / "1"), run_in(tmp_path / "2")
-    several.degrade(people)
-    alone.degrade(people[2:])
-    first, second = (r.picture("light", BASELINES[0], people[2]) for r in (several, alone))
+def test_degradations_depend_on_the_person_not_on_who_else_is_there(people, tmp_path: Path):
+    several, alone = run_in(tmp_path / "1", people), run_in(tmp_path / "2", people[2:])
+    first, second = (r.picture("light", INPUT, people[2]) for r in (several, alone))
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_one_bad_photo_does_not_stop_the_others(drawn: Path, tmp_path: Path):
+def test_one_bad_photo_does_not_stop_the_others(drawn: Path, people, tmp_path: Path):
     (drawn / "b" / "gt.jpg").write_bytes(b"no picture")
-    people = find_identities(drawn)
-    run = run_in(tmp_path / "out")
-    run.degrade(people)
-    run.measure(BASELINES[:1], people)
-    assert len(run.failures) == 1
-    assert run.failures[0].startswith("light, input, b: ") and "is not an image" in run.failures[0]
-    assert run.scores("light", BASELINES[0], people[2])
+    run = run_in(tmp_path / "out", people)
+    run.measure([INPUT], people)
+    (failure,) = run.failures
+    assert failure.startswith("light, input, b: ") and "is not an image" in failure
+    assert run.scores("light", INPUT, people[2])
 
 
-def test_a_reference_without_a_face_is_named(drawn: Path, tmp_path: Path):
-    people = find_identities(drawn)[:1]
-    run = run_in(tmp_path / "out")
-    run.degrade(people)
-    opened: Any = SimpleNamespace(identities={})
-    run.restore([METHODS["id"]], people, networks=lambda: opened)
-    assert run.failures == [
-        "light, id, a: no face was found on the reference: use a sharp photo that shows both eyes."
-    ]
+def test_a_reference_without_a_face_is_named(people: list[Identity], tmp_path: Path):
+    run, opened = run_in(tmp_path / "out", people[:1]), SimpleNamespace(identities={})
+    run.restore([METHODS["id"]], people[:1], lambda: opened)  # type: ignore[arg-type]
+    (failure,) = run.failures
+    assert failure.startswith("light, id, a: no face was found on the reference")
 
 
 # The whole protocol
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, faces_dir: Path) -> Path:
-    folder = tiny_models(tmp_path_factory.mktemp("models"), faces_dir)
-    lpips_files(folder / "lpips")
-    musiq_file(folder / "musiq")
-    return folder
-
-
-def read(path: Path) -> Tensor:
-    from restorerid_core.images.files import read_photo
-
-    return read_photo(path)
-
-
 @pytest.mark.slow
-def test_a_killed_evaluation_is_taken_up_where_it_stopped(
-    models: Path, faces_dir: Path, tmp_path: Path
-):
-    people, out = people_folder(tmp_path / "people", faces_dir), tmp_path / "out"
-    command = [
-        "evaluate",
-        str(people),
-        "-o",
-        str(out),
-        "--models",
-        str(models),
-        "--device",
-        "cpu",
-        "--steps",
-        "2",
-        "--size",
-        "128",
-        "--degradations",
-        "light",
-        "--methods",
-        *USUAL,
-        "strong:scale=1.5,fir=0",
-    ]
+def test_a_killed_evaluation_is_taken_up_where_it_stopped(faces_dir: Path, tmp_path: Path):
+    out, command = tmp_path / "out", quick_command("evaluate", tmp_path, faces_dir)
+    command += ["--degradations", "light", "--methods", *USUAL, "strong:scale=1.5,fir=0"]
     process = subprocess.Popen(
-        [*CORE, *command],
-        cwd=ROOT,
-        env=ONE_THREAD,
-        stdout=subprocess.DEVNULL,
+        [*CORE, *command], cwd=ROOT, env=ONE_THREAD, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-    )
+    )  # fmt: skip
     deadline = time.monotonic() + 400
     while len(list(out.glob("*/id/*.png"))) < 1 and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1].decode()
@@ -251,21 +210,14 @@ def test_a_killed_evaluation_is_taken_up_where_it_stopped(
 
 def check_results(out: Path) -> None:
     """Every part of the network shows, everything is measured, and the table is of the scores."""
-    pictures = {
-        method: read(out / "light" / method / "2.png")
-        for method in ("base", "id", "fir", "aidsa", "strong")
-    }
     for one, other in (("base", "id"), ("id", "fir"), ("fir", "aidsa"), ("id", "strong")):
-        assert not torch.equal(pictures[one], pictures[other]), (one, other)
-    scores = [json.loads(path.read_text()) for path in sorted(out.glob("light/base/*.json"))]
+        pictures = [read_photo(out / "light" / method / "2.png") for method in (one, other)]
+        assert not torch.equal(*pictures), (one, other)
+    scores = [read_json(path) for path in sorted(out.glob("light/base/*.json"))]
     measured = {"PSNR", "SSIM", "LPIPS", "MUSIQ", "LMSE", "ID"}
     assert len(scores) == 2 and all(measured <= found.keys() for found in scores)
-    (row,) = (
-        row
-        for row in read_csv(out / "table.csv")
-        if (row.degradation, row.method) == ("light", "base model")
-    )
-    for name in ("PSNR", "SSIM", "LPIPS", "MUSIQ", "ID"):
+    rows = {(row.degradation, row.method): row.means for row in read_csv(out / "table.csv")}
+    for name in measured - {"LMSE"}:
         mean = sum(found[name] for found in scores) / 2
-        assert row.means[name].value == pytest.approx(mean)
+        assert rows["light", "base model"][name].value == pytest.approx(mean)
     assert (out / "grid-light.png").is_file() and (out / "table.tex").is_file()

@@ -14,55 +14,50 @@ def photo(height: int, width: int, channels: int = 3, batch: int = 1) -> torch.T
     return torch.rand(batch, height, width, channels, generator=generator)
 
 
+def image(*size: int) -> torch.Tensor:
+    """(1, 3, height, width)."""
+    return photo(*size).movedim(-1, 1)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_good_images_pass_unchanged(channels, dtype):
-    image = photo(16, 33, channels, batch=2).to(dtype)
-    checked = check_image(image, "image")
+    """A little overshoot included."""
+    given = (photo(16, 33, channels, batch=2) * 1.3 - 0.15).to(dtype)
+    checked = check_image(given, "image")
     assert checked.dtype == torch.float32
-    assert torch.equal(checked, image.float())
+    assert torch.equal(checked, given.float())
 
 
-def test_a_little_overshoot_is_accepted():
-    image = photo(20, 20) * 1.3 - 0.15
-    assert torch.equal(check_image(image, "image"), image)
-
-
-def spoilt(value: float) -> torch.Tensor:
+def spoilt(value: str) -> torch.Tensor:
     image = photo(20, 30, batch=3)
-    image[1, 5, 7, 2] = value
+    image[1, 5, 7, 2] = float(value)
     return image
 
 
 @pytest.mark.parametrize(
     ("image", "found", "advice"),
     [
-        (torch.rand(20, 30, 3), "(20, 30, 3)", "(batch, height, width, channels)"),
-        (None, "NoneType", "(batch, height, width, channels)"),
+        (torch.rand(20, 30, 3), r"\(20, 30, 3\)", r"\(batch, height, width, channels\)"),
+        (None, "NoneType", r"\(batch, height, width, channels\)"),
         (torch.rand(0, 20, 30, 3), "empty batch", "at least one image"),
         (torch.rand(1, 15, 300, 3), "300x15 px", "at least 16 px"),
         (torch.rand(1, 0, 300, 3), "300x0 px", "at least 16 px"),
         (torch.rand(1, 20, 30, 2), "2 channels", "convert it to RGB"),
         (torch.rand(1, 3, 20, 30), "20x3 px", "at least 16 px"),  # BCHW by mistake
-        (torch.zeros(1, 20, 30, 3, dtype=torch.uint8), "(uint8)", "255 or 65535"),
-        (torch.zeros(1, 20, 30, 3, dtype=torch.uint16), "(uint16)", "255 or 65535"),
-        (spoilt(float("nan")), "NaN or infinite values in 1 of 3 images", "--fp32-vae"),
-        (spoilt(float("inf")), "NaN or infinite values in 1 of 3 images", "--fp32-vae"),
-        (spoilt(float("-inf")), "NaN or infinite values in 1 of 3 images", "--fp32-vae"),
+        (torch.zeros(1, 20, 30, 3, dtype=torch.uint8), r"\(uint8\)", "255 or 65535"),
+        (torch.zeros(1, 20, 30, 3, dtype=torch.uint16), r"\(uint16\)", "255 or 65535"),
+        (spoilt("nan"), "NaN or infinite values in 1 of 3 images", "--fp32-vae"),
+        (spoilt("inf"), "NaN or infinite values in 1 of 3 images", "--fp32-vae"),
+        (spoilt("-inf"), "NaN or infinite values in 1 of 3 images", "--fp32-vae"),
         (photo(20, 30) * 255, "values from", "divided by 255"),
         (photo(20, 30) * 65535, "values from", "65535"),
-        (photo(20, 30) * 2 - 1, "values from -", "(x + 1) / 2"),
+        (photo(20, 30) * 2 - 1, "values from -", r"\(x \+ 1\) / 2"),
     ],
 )
 def test_bad_images_get_one_sentence(image, found, advice):
-    with pytest.raises(RestorerIDError) as caught:
+    with pytest.raises(RestorerIDError, match=rf"\A`photo` .*{found}.*{advice}.*\.\Z"):
         check_image(image, "photo")
-    message = str(caught.value)
-    assert message.startswith("`photo` ")
-    assert found in message
-    assert advice in message
-    assert "\n" not in message
-    assert message.endswith(".")
 
 
 def test_to_rgb_repeats_grey_and_lays_what_is_transparent_on_white(caplog):
@@ -79,7 +74,7 @@ def test_to_rgb_repeats_grey_and_lays_what_is_transparent_on_white(caplog):
 
 def test_working_size():
     draw = random.Random(0)
-    for _ in range(2000):
+    for _ in range(500):
         height, width = draw.randint(16, 3000), draw.randint(16, 3000)
         shorter, longer = min(height, width), max(height, width)
         size = draw.choice([0, 16, 512, draw.randint(16, 1500)])
@@ -91,64 +86,48 @@ def test_working_size():
         assert (h <= w) == (height <= width) or h == w
 
 
-def test_padding_reaches_the_next_multiple_of_8():
-    draw = random.Random(0)
-    for _ in range(30):
-        size = draw.choice([0, draw.randint(16, 64)])
-        image = photo(draw.randint(16, 150), draw.randint(16, 150)).movedim(-1, 1)
-        prepared = prepare(image, size)
-        for side, padded in zip(prepared.image.shape[2:], prepared.padded.shape[2:], strict=True):
-            assert padded % 8 == 0
-            assert 0 <= padded - side < 8
-
-
-@pytest.mark.parametrize(("height", "width", "size"), [(37, 101, 64), (16, 700, 0), (90, 61, 33)])
-def test_prepare_values(height, width, size):
-    prepared = prepare(photo(height, width, batch=2).movedim(-1, 1), size)
-    image, padded = prepared.image, prepared.padded
-    h, w = image.shape[-2:]
-    assert image.dtype == torch.float32
-    assert image.min() >= 0
-    assert image.max() <= 1
-    assert torch.equal(padded[..., :h, :w], image)
-    assert (padded[..., h:, :w] == image[..., -1:, :]).all()
-    assert (padded[..., :h, w:] == image[..., :, -1:]).all()
-    assert (padded[..., h:, w:] == image[..., -1:, -1:]).all()
-
-
-def test_prepare_keeps_pixels_when_the_size_is_right():
-    image = photo(64, 80).movedim(-1, 1)
-    for size in (0, 64):
-        assert torch.equal(prepare(image, size).padded, image)
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [(37, 101, 64), (16, 700, 0), (90, 61, 33), (64, 80, 0), (64, 80, 64), (57, 80, 0)],
+)
+def test_an_image_is_padded_to_multiples_of_8_with_its_edge_and_unpadded(height, width, size):
+    given = image(height, width)
+    prepared = prepare(given, size)
+    found, padded = prepared.image, prepared.padded
+    h, w = found.shape[-2:]
+    assert found.dtype == torch.float32 and found.min() >= 0 and found.max() <= 1
+    assert padded.shape[-2:] == (-(-h // 8) * 8, -(-w // 8) * 8)
+    assert torch.equal(padded[..., :h, :w], found)
+    assert (padded[..., h:, :w] == found[..., -1:, :]).all()
+    assert (padded[..., :h, w:] == found[..., :, -1:]).all()
+    assert (padded[..., h:, w:] == found[..., -1:, -1:]).all()
+    assert torch.equal(unpad(padded, prepared.size), found)
+    if (h, w) == (height, width):
+        assert torch.equal(found, given), "the size was right, so pixels are kept"
 
 
 def test_resize_is_antialiased_and_clamped():
     checker = (torch.arange(512)[:, None] + torch.arange(512)[None, :]).remainder(2).float()
     small = resize(checker.expand(1, 3, 512, 512), (64, 64))
     assert (small - 0.5).abs().max() < 0.05  # without antialiasing this would alias to 0 or 1
-    large = resize((photo(20, 20).movedim(-1, 1) > 0.5).float(), (200, 200))
-    assert large.min() == 0
-    assert large.max() == 1
+    large = resize((image(20, 20) > 0.5).float(), (200, 200))
+    assert large.min() == 0 and large.max() == 1
 
 
-@pytest.mark.parametrize("size", [1, 15, -512])
-def test_prepare_refuses_sizes_below_16(size):
-    with pytest.raises(RestorerIDError, match=rf"`size` is {size} px; expected 0 .* 16 px"):
-        prepare(photo(64, 64).movedim(-1, 1), size)
-
-
-def test_prepare_refuses_strips_too_long():
-    with pytest.raises(RestorerIDError, match="16384x512 px at `size` 512; expected at most 8192"):
-        prepare(photo(16, 512).movedim(-1, 1), 512)
-
-
-def test_unpad_undoes_the_padding_of_prepare():
-    for height, width in [(61, 75), (64, 64), (57, 80)]:
-        prepared = prepare(photo(height, width).movedim(-1, 1), 0)
-        assert torch.equal(unpad(prepared.padded, prepared.size), prepared.image)
+@pytest.mark.parametrize(
+    ("image", "size", "words"),
+    [
+        (image(64, 64), 1, "`size` is 1 px; expected 0 .* 16 px"),
+        (image(64, 64), 15, "`size` is 15 px; expected 0 .* 16 px"),
+        (image(64, 64), -512, "`size` is -512 px; expected 0 .* 16 px"),
+        (image(16, 512), 512, "16384x512 px at `size` 512; expected at most 8192"),
+    ],
+)
+def test_other_sizes_are_refused(image, size, words):
+    with pytest.raises(RestorerIDError, match=words):
+        prepare(image, size)
 
 
 @pytest.mark.parametrize("size", [(56, 64), (64, 56), (65, 64), (70, 60), (64, 64)])
 def test_unpad_leaves_what_prepare_did_not_pad(size):
-    image = photo(64, 64).movedim(-1, 1)
-    assert unpad(image, size) is image or torch.equal(unpad(image, size), image)
+    assert torch.equal(unpad(image(64, 64), size), image(64, 64))

@@ -6,6 +6,7 @@ import weakref
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from restorerid_core.atomic_files import write_json
-from restorerid_core.commands.options import restore_options
+from restorerid_core.commands.engine_arguments import restore_options
 from restorerid_core.commands.restore import add_restore, printable
 from restorerid_core.engine.basis import restoration_basis
 from restorerid_core.engine.folder import restore_all
 from restorerid_core.engine.photos import FaceResult, PhotoResult
+from restorerid_core.engine.settings import FULL
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.find.packs import FacePack
 from restorerid_core.id_scale import FORMAT
@@ -53,46 +55,20 @@ class Failing(Darker):
         return super().restore_photo(photo, step)
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (MemoryError(), "not enough memory"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "not enough memory"),
-        (SafetensorError("No space left on device"), "SafetensorError: No space"),
-        (OSError(28, "No space left on device"), "No space"),
-        (RuntimeError("shapes\nand more"), "RuntimeError: shapes"),
-    ],
-)
-def test_an_error_of_a_library_is_one_photos(
-    three: Path, tmp_path: Path, error: Exception, told: str
-):
-    out = tmp_path / "out"
-    out.mkdir()
-    jobs = plan([three], out)
-    restorer: Any = Failing(error)
-    restore_all(restorer, jobs)
-    assert [job.status for job in jobs] == ["restored", "failed", "restored"]
-    assert jobs[1].error and told in jobs[1].error and "\n" not in jobs[1].error
-
-
-def test_a_name_in_latin_1_gets_its_report(three: Path, tmp_path: Path):
-    photo = three / os.fsdecode(b"caf\xe9.png")
-    (three / "a.png").rename(photo)
-    (tmp_path / "out").mkdir()
-    assert run(three, tmp_path / "out", {"steps": 50}, "--report") == ["b.png", "c.png", photo.name]
-    assert (tmp_path / "out/report" / photo.with_suffix(".md").name).is_file()
-
-
 DARKER = Darker()
+
+
+def parsed(*arguments: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_restore(parser.add_subparsers())
+    return parser.parse_args(["restore", *map(str, arguments)])
 
 
 def run(
     photos: Path, out: Path, basis: dict[str, Any], *options: str, restorer: Any = DARKER
 ) -> list[str]:
     """The names that were restored."""
-    parser = argparse.ArgumentParser()
-    add_restore(parser.add_subparsers())
-    args = parser.parse_args(["restore", str(photos), "-o", str(out), *options])
+    args = parsed(photos, "-o", out, *options)
     jobs = plan(args.photos, out)
     todo = to_do(jobs, basis, args.overwrite, args.report)
     restore_all(restorer, todo, args.aligned, basis, args.overwrite, args.report)
@@ -107,9 +83,37 @@ def three(tmp_path: Path) -> Path:
     return tmp_path / "three"
 
 
-def test_results_of_something_else_are_refused_or_made_again(three: Path, tmp_path: Path):
-    out, basis = tmp_path / "out", {"steps": 50, "adapter": "0" * 64}
-    out.mkdir()
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "not enough memory"),
+        (SafetensorError("No space left on device"), "SafetensorError: No space"),
+        (OSError(28, "No space left on device"), "No space"),
+        (RuntimeError("shapes\nand more"), "RuntimeError: shapes"),
+    ],
+)
+def test_an_error_of_a_library_is_one_photos(three, out, error, told):
+    jobs, restorer = plan([three], out), Failing(error)
+    restore_all(restorer, jobs)  # pyright: ignore[reportArgumentType]
+    assert [job.status for job in jobs] == ["restored", "failed", "restored"]
+    assert jobs[1].error and told in jobs[1].error and "\n" not in jobs[1].error
+
+
+def test_a_name_in_latin_1_gets_its_report(three, out):
+    photo = (three / "a.png").rename(three / os.fsdecode(b"caf\xe9.png"))
+    assert run(three, out, {"steps": 50}, "--report") == ["b.png", "c.png", photo.name]
+    assert (out / "report" / photo.with_suffix(".md").name).is_file()
+
+
+def test_results_of_something_else_are_refused_or_made_again(three, out):
+    basis = {"steps": 50, "adapter": "0" * 64}
     assert run(three, out, basis) == ["a.png", "b.png", "c.png"]
     assert run(three, out, basis, "--overwrite") == []  # all are of these photos and settings
     save(torch.zeros(3, 32, 32), three / "b.png")
@@ -135,9 +139,8 @@ def test_names_cannot_command_a_terminal():
     assert printable("Müller 李\n\x1b[2J\udce9.png") == "Müller 李\\n\\x1b[2J\\udce9.png"
 
 
-def test_what_another_process_is_at_comes_last_and_is_not_made_again(three: Path, tmp_path: Path):
-    out, basis, order = tmp_path / "out", {"steps": 50}, []
-    out.mkdir()
+def test_what_another_process_is_at_comes_last_and_is_not_made_again(three, out):
+    basis, order = {"steps": 50}, []
     other = ExitStack()
     assert other.enter_context(claim(out / "a.png"))
 
@@ -155,11 +158,8 @@ def test_what_another_process_is_at_comes_last_and_is_not_made_again(three: Path
     assert not read_photo(out / "c.png").any()
 
 
-def test_a_report_belongs_to_its_result(
-    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    out, table = tmp_path / "out", tmp_path / "out/report/a.md"
-    out.mkdir()
+def test_a_report_belongs_to_its_result(three, out, monkeypatch):
+    table = out / "report/a.md"
 
     def stop(image: Tensor, path: Path, basis: Any = None) -> None:
         if path == out / "a.png":  # killed between report and picture, in whichever order
@@ -178,10 +178,8 @@ def test_a_report_belongs_to_its_result(
     assert not table.exists()  # it was the earlier result's
 
 
-def test_a_report_of_other_settings_is_made_again(three: Path, tmp_path: Path):
+def test_a_report_of_other_settings_is_made_again(three, out):
     """It is left behind where its picture alone was deleted."""
-    out = tmp_path / "out"
-    out.mkdir()
     assert run(three / "a.png", out, {"steps": 50}, "--report") == ["a.png"]
     (out / "a.png").unlink()
     assert run(three / "a.png", out, {"steps": 20}) == ["a.png"]
@@ -190,60 +188,33 @@ def test_a_report_of_other_settings_is_made_again(three: Path, tmp_path: Path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_among_the_photos_is_not_waited_for(
-    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_pipe_among_the_photos_is_not_waited_for(three, out, monkeypatch):
     pipe = three / "a0.png"
     os.mkfifo(pipe)
-
-    def read(path: Path) -> str:
-        raise AssertionError(f"{path} is read, which never ends")
-
+    read = Mock(side_effect=AssertionError("it is read, which never ends"))
     monkeypatch.setattr("restorerid_core.photo_jobs.sha256_of", read)
-    assert photo_basis(Job(pipe, tmp_path / "a0.png"), {}) == {"photo": None}
+    assert photo_basis(Job(pipe, out / "a0.png"), {}) == {"photo": None}
 
 
-def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
-    names = (
-        "adapter",
-        "base",
-        "clip",
-        "detector",
-        "recognizer",
-        "reference.png",
-        f"musiq/{WEIGHTS}",
-    )
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        torch.save(name, tmp_path / name)
+def test_weights_references_and_formula_are_known_by_content(tmp_path):
+    names = ["adapter", "base", "clip", "detector", "recognizer", "reference.png"]
+    paths = [tmp_path / name for name in (*names, f"musiq/{WEIGHTS}")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        torch.save(path.name, path)
     write_json(tmp_path / "formula", {"format": FORMAT, "alpha": 9, "beta": 8})
-    adapter, base, clip, finds, knows = (tmp_path / name for name in names[:5])
+    adapter, base, clip, finds, knows = paths[:5]
     models = Models(adapter, base, clip, FacePack(finds, knows))
-    parser = argparse.ArgumentParser()
-    add_restore(parser.add_subparsers())
+    fixed = ("a.png", "-o", tmp_path / "out", "--device=cpu", f"--models={tmp_path}")
 
-    def basis(*options: str) -> dict[str, Any]:
-        args = parser.parse_args(
-            [
-                "restore",
-                "a.png",
-                "-o",
-                str(tmp_path / "out"),
-                "--device",
-                "cpu",
-                "--models",
-                str(tmp_path),
-                "--reference",
-                f"Anna={tmp_path / 'reference.png'}",
-                *options,
-            ]
-        )
+    def basis(*options: str) -> Any:
+        args = parsed(*fixed, "--reference", f"Anna={tmp_path / 'reference.png'}", *options)
         return restoration_basis(restore_options(args), models, Digests(tmp_path / DIGESTS))
 
     before = basis()
     assert difference(before, basis()) == ""
-    for name in names:
-        torch.save(name.upper(), tmp_path / name)
+    for path in paths:
+        torch.save("another", path)
         assert difference(before, before := basis()).startswith("another ")
     formula = f"--id-scale-preset={tmp_path / 'formula'}"
     assert difference(before, basis(formula)) == "alpha = 9.5, now 9.0; beta = 10.0, now 8.0"
@@ -252,14 +223,23 @@ def test_weights_references_and_formula_are_known_by_content(tmp_path: Path):
         assert f"{name} = " in difference(before, basis(option))
 
 
-def test_save_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "blind"),
+        (["--reference", "a.png"], "leave"),
+        (["--reference", "a.png", "--unmatched", "blind"], "blind"),
+    ],
+)
+def test_strangers_are_left_alone_where_people_are_named(options, expected):
+    given = restore_options(parsed("p.png", "-o", "out", *options))
+    assert given.completed("full", FULL, 0.25).unmatched == expected
+
+
+def test_save_leaves_nothing_half_written(tmp_path, monkeypatch):
     target = tmp_path / "a.png"
     target.write_bytes(b"old")
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("PIL.Image.Image.save", fail)
+    monkeypatch.setattr("PIL.Image.Image.save", Mock(side_effect=OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         save(torch.zeros(3, 4, 4), target)
     assert target.read_bytes() == b"old"

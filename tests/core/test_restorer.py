@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from restorerid_core.conditions import FaceIdentity
 from restorerid_core.engine.clip import encode_prompts
-from restorerid_core.engine.models import load_sd15
-from restorerid_core.engine.networks import Networks
+from restorerid_core.engine.load_adapter import Networks
+from restorerid_core.engine.load_sd15 import load_sd15
 from restorerid_core.engine.photos import PhotoRestorer
 from restorerid_core.engine.restorer import Restorer
 from restorerid_core.engine.settings import NEGATIVE, PROMPT, Settings
@@ -57,12 +57,7 @@ def face() -> FaceIdentity:
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 5e-3), (torch.bfloat16, 5e-2)])
 def test_half_precision_stays_near_float32(
-    make_restorer: MakeRestorer,
-    crops: Tensor,
-    face: FaceIdentity,
-    record_property: Callable[..., None],
-    dtype: torch.dtype,
-    bound: float,
+    make_restorer, crops, face, record_property, dtype, bound
 ):
     whole, half = make_restorer(), make_restorer(dtype)
     assert next(half.adapter.parameters()).dtype == dtype
@@ -77,73 +72,52 @@ def test_half_precision_stays_near_float32(
     assert 0 < error < bound
 
 
-def test_low_memory_gives_the_same_picture(
-    make_restorer: MakeRestorer, crops: Tensor, face: FaceIdentity, monkeypatch: pytest.MonkeyPatch
+def test_low_memory_gives_the_same_picture_and_puts_networks_back(
+    make_restorer, crops, face, monkeypatch
 ):
-    usual, low = make_restorer(), make_restorer(low_memory=True)
-    moves = record_moves(monkeypatch)
+    """Also after an error; on the device are the VAE, then UNet and adapter, then the VAE."""
+    usual, low, away = make_restorer(), make_restorer(low_memory=True), []
+    move = nn.Module.to
+
+    def record(self: nn.Module, *args: Any, **kw: Any) -> nn.Module:
+        name = type(self).__name__
+        if str(args[0]) == "cpu:0":
+            away.append(name)
+        else:
+            away.remove(name)
+        there.append({*away})
+        return move(self, *args, **kw)
+
+    there: list[set[str]] = []
+    monkeypatch.setattr(nn.Module, "to", record)
     expected = usual.restore(crops, face, [0.5], SETTINGS)
-    assert moves == []
+    assert not there
     low.device = torch.device("cpu", 0)  # another name of it than "cpu", where networks rest
     assert relative_error(low.restore(crops, face, [0.5], SETTINGS), expected) < 1e-5
-    assert moves == [
-        "AutoencoderKL to cpu:0",
-        "AutoencoderKL to cpu",
-        "UNet2DConditionModel to cpu:0",
-        "FusedAdapter to cpu:0",
-        "UNet2DConditionModel to cpu",
-        "FusedAdapter to cpu",
-        "AutoencoderKL to cpu:0",
-        "AutoencoderKL to cpu",
-    ]
-
-
-def test_low_memory_puts_networks_back_after_an_error(
-    make_restorer: MakeRestorer, crops: Tensor, monkeypatch: pytest.MonkeyPatch
-):
-    low = make_restorer(low_memory=True)
-    low.device = torch.device("cpu", 0)
-    moves = record_moves(monkeypatch)
+    networks = ({"AutoencoderKL"}, {"UNet2DConditionModel", "FusedAdapter"})
+    assert all(names <= networks[0] or names <= networks[1] for names in there)
+    assert all(names in there for names in networks) and not away
     monkeypatch.setattr(low.base.vae, "encode", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         low.restore(crops, None, [0.5], SETTINGS)
-    assert moves == ["AutoencoderKL to cpu:0", "AutoencoderKL to cpu"]
+    assert not away
 
 
-def record_moves(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The list that each later move of a whole network is added to."""
-    moves: list[str] = []
-    move = nn.Module.to
-
-    def record(self: nn.Module, *args: object, **kw: object) -> nn.Module:
-        moves.append(f"{type(self).__name__} to {args[0]}")
-        return move(self, *args, **kw)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(nn.Module, "to", record)
-    return moves
-
-
-def test_values_that_are_not_finite_are_told(make_restorer: MakeRestorer, crops: Tensor):
-    restorer = make_restorer()
-    with torch.no_grad():
-        restorer.base.vae.decoder.conv_out.bias.fill_(torch.nan)
-    with pytest.raises(RestorerIDError, match=r"VAE's decoder .*not finite.*float32"):
-        restorer.restore(crops, None, [0.0], SETTINGS)
-    with torch.no_grad():
-        restorer.base.unet.conv_in.bias.fill_(torch.inf)
-    steps: list[int] = []
-    with pytest.raises(RestorerIDError, match=r"UNet .*\(t = 999\).*not finite"):
-        restorer.restore(crops, None, [0.0], SETTINGS, lambda done, _: steps.append(done))
-    assert not steps  # at once, not after a whole run
-    with torch.no_grad():
-        restorer.base.vae.quant_conv.bias.fill_(torch.nan)
-    with pytest.raises(RestorerIDError, match="VAE's encoder"):
-        restorer.restore(crops, None, [0.0], SETTINGS)
+def test_values_that_are_not_finite_are_told(make_restorer, crops):
+    restorer, steps = make_restorer(), []
+    base = restorer.base
+    for layer, value, words in (
+        (base.vae.decoder.conv_out, torch.nan, r"VAE's decoder .*not finite.*float32"),
+        (base.unet.conv_in, torch.inf, r"UNet .*\(t = 999\).*not finite"),
+        (base.vae.quant_conv, torch.nan, "VAE's encoder"),
+    ):
+        nn.init.constant_(layer.bias, value)
+        with pytest.raises(RestorerIDError, match=words):
+            restorer.restore(crops, None, [0.0], SETTINGS, lambda done, _: steps.append(done))
+        assert len(steps) == SETTINGS.steps  # of the first; the others end at once
 
 
-def test_threads_that_share_a_restorer_get_the_pictures_of_one(
-    make_restorer: MakeRestorer, crops: Tensor, face: FaceIdentity
-):
+def test_threads_that_share_a_restorer_get_the_pictures_of_one(make_restorer, crops, face):
     restorer, jobs = make_restorer(), [(crops, face), (crops, None)] * 2
 
     def work(job: tuple[Tensor, FaceIdentity | None]) -> Tensor:
@@ -155,9 +129,7 @@ def test_threads_that_share_a_restorer_get_the_pictures_of_one(
     assert all(map(torch.equal, together, alone))
 
 
-def test_lora_is_whole_after_memory_ran_out(
-    make_restorer: MakeRestorer, crops: Tensor, face: FaceIdentity, monkeypatch: pytest.MonkeyPatch
-):
+def test_lora_is_whole_after_memory_ran_out(make_restorer, monkeypatch):
     restorer, attach = make_restorer(), torch.nn.Module.get_submodule
     calls = iter(range(10))
 
@@ -178,55 +150,47 @@ def test_lora_is_whole_after_memory_ran_out(
     assert all(p.equal(expected[name]) for name, p in restorer.base.unet.named_parameters())
 
 
+def photos(restorer: Any = None, references: Any = None, **options: Any) -> PhotoRestorer:
+    return PhotoRestorer(restorer, restorer, restorer, {}, references or {}, **options)
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("make", "name", "values"),
     [
-        ("steps", 1),
-        ("steps", 2000),
-        ("guidance", -4.0),
-        ("guidance", float("nan")),
-        ("size", -8),
-        ("size", 10**9),
-        ("structure", 3.0),
-        ("fir", float("inf")),
-        ("color_fix", "foo"),
-        ("seed", 2**64),
-        ("start", "photo"),
+        (Settings, "steps", [1, 2000]),
+        (Settings, "guidance", [-4.0, float("nan")]),
+        (Settings, "size", [-8, 10**9]),
+        (Settings, "structure", [3.0]),
+        (Settings, "fir", [float("inf")]),
+        (Settings, "color_fix", ["foo"]),
+        (Settings, "seed", [2**64]),
+        (Settings, "start", ["photo"]),
+        (photos, "scale", [1e10]),
+        (photos, "threshold", [float("nan")]),
+        (photos, "unmatched", ["foo"]),
+        (photos, "faces_per_run", [-1]),
     ],
 )
-def test_settings_out_of_range_are_refused(name: str, value: Any):
-    with pytest.raises(RestorerIDError, match=f"`{name}` is .*expected"):
-        replace(SETTINGS, **{name: value})
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("scale", 1e10), ("threshold", float("nan")), ("unmatched", "foo"), ("faces_per_run", -1)],
-)
-def test_settings_of_photos_out_of_range_are_refused(name: str, value: Any):
-    nothing: Any = None
-    with pytest.raises(RestorerIDError, match=f"`{name}` is .*expected"):
-        PhotoRestorer(nothing, nothing, nothing, {}, {}, **{name: value})
+def test_settings_out_of_range_are_refused(make, name, values):
+    for value in values:
+        with pytest.raises(RestorerIDError, match=f"`{name}` is .*expected"):
+            make(**{name: value})
 
 
 @pytest.mark.parametrize(("color", "keeps"), [("photo", True), ("auto", True), ("restored", False)])
-def test_an_aligned_picture_of_one_tone_keeps_it(color: str, keeps: bool):
+def test_an_aligned_picture_of_one_tone_keeps_it(color, keeps):
     grey = torch.linspace(0.2, 0.8, 64).expand(3, 64, 64)
-    red = grey.clone()
-    red[1:] *= 0.5
-    nothing: Any = SimpleNamespace(restore=lambda *_: red[None])
-    photos = PhotoRestorer(nothing, nothing, nothing, {}, {}, paste=PasteSettings(color=color))
-    image = photos.restore_aligned(grey).image
+    red = grey * torch.tensor([1, 0.5, 0.5])[:, None, None]
+    network = SimpleNamespace(restore=lambda *_: red[None])
+    image = photos(network, paste=PasteSettings(color=color)).restore_aligned(grey).image
     assert bool((image - image.mean(0)).abs().max() < 1e-6) == keeps
     assert not torch.equal(image, grey)
 
 
-def test_an_aligned_picture_of_nobody_known_is_left_where_it_is_to_be():
-    crop = torch.rand(3, 64, 64)
-    anything: Any = SimpleNamespace(restore=lambda *_: crop[None] / 2, analyze=lambda _: [])
-    known: Any = {"Anna": None, "Berta": None}
-    for unmatched, same in (("leave", True), ("blind", False)):
-        photos = PhotoRestorer(anything, anything, anything, {}, known, unmatched=unmatched)
-        result = photos.restore_aligned(crop)
-        assert torch.equal(result.image, crop) == same
-        assert result.faces[0].result == unmatched
+@pytest.mark.parametrize(("unmatched", "same"), [("leave", True), ("blind", False)])
+def test_an_aligned_picture_of_nobody_known_is_left_where_it_is_to_be(unmatched, same):
+    crop, known = torch.rand(3, 64, 64), {"Anna": None, "Berta": None}
+    anything = SimpleNamespace(restore=lambda *_: crop[None] / 2, analyze=lambda _: [])
+    result = photos(anything, known, unmatched=unmatched).restore_aligned(crop)
+    assert torch.equal(result.image, crop) == same
+    assert result.faces[0].result == unmatched

@@ -8,7 +8,6 @@ import time
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import pytest
 from helpers import ROOT
@@ -28,13 +27,16 @@ SIZE = 300_000
 
 
 def start(program: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    command, pipe = [sys.executable, "-c", program, *map(str, arguments)], subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stdout=pipe)
 
 
-def test_two_processes_publish_whole_files_under_one_name(tmp_path: Path):
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline()
+
+
+def test_two_processes_publish_whole_files_under_one_name(tmp_path):
     program = (
         "import sys; from pathlib import Path\n"
         "from restorerid_core.atomic_files import write_text\n"
@@ -53,7 +55,7 @@ def test_two_processes_publish_whole_files_under_one_name(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failed_or_long_name_leaves_nothing_behind(tmp_path: Path):
+def test_a_failed_or_long_name_leaves_nothing_behind(tmp_path):
     long = tmp_path / ("ü" * 120 + ".json")
     write_text(long, "whole")
     with pytest.raises(ZeroDivisionError), replacing(long) as temporary:
@@ -61,12 +63,12 @@ def test_a_failed_or_long_name_leaves_nothing_behind(tmp_path: Path):
     assert long.read_text() == "whole" and list(tmp_path.iterdir()) == [long]
 
 
-def test_a_name_that_is_no_text_can_be_written_down(tmp_path: Path):
+def test_a_name_that_is_no_text_can_be_written_down(tmp_path):
     write_text(tmp_path / "report.md", os.fsdecode(b"caf\xe9.jpg"))
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == "caf\\udce9.jpg"
 
 
-def test_leftovers_of_killed_runs_are_removed_by_the_next(tmp_path: Path):
+def test_leftovers_of_killed_runs_are_removed_by_the_next(tmp_path):
     path, others = tmp_path / "a[1].bin", tmp_path / "b.bin"
     program = (
         "import os, sys; from pathlib import Path\n"
@@ -79,7 +81,7 @@ def test_leftovers_of_killed_runs_are_removed_by_the_next(tmp_path: Path):
     assert start(program, path, "killed").wait() == 9
     (dead,) = tmp_path.iterdir()
     at_work = start(program, path)
-    line(at_work.stdout)
+    line(at_work)
     (alive,) = {*tmp_path.iterdir()} - {dead}
     assert not dead.exists()  # the next run did it
     # The number of a process that began after the file was written is another's.
@@ -99,19 +101,14 @@ def test_leftovers_of_killed_runs_are_removed_by_the_next(tmp_path: Path):
     assert path.read_bytes() == b"half"
 
 
-def line(stream: IO[str] | None) -> str:
-    assert stream is not None
-    return stream.readline()
-
-
-def test_a_claim_keeps_others_off_and_dies_with_its_process(tmp_path: Path):
+def test_a_claim_keeps_others_off_and_dies_with_its_process(tmp_path):
     program = (
         "import sys; from pathlib import Path; from restorerid_core.run_folder import claim\n"
         "with claim(Path(sys.argv[1])) as free: print(free, flush=True); input()"
     )
     other = start(program, tmp_path / "a")
     try:
-        assert line(other.stdout) == "True\n"
+        assert line(other) == "True\n"
         order = []
         for name in claimed(["a", "b", "c"], lambda name: tmp_path / name):
             if name == "c":  # free ones come first; the other's is waited for
@@ -126,14 +123,12 @@ def test_a_claim_keeps_others_off_and_dies_with_its_process(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def hard_link(path: Path) -> Path:
-    os.link(path, path.parent / "link.png")
-    return path.parent / "link.png"
+def linked(link: Callable[[Path, Path], None]) -> Callable[[Path], Path]:
+    def make(path: Path) -> Path:
+        link(path, path.with_name("link.png"))
+        return path.with_name("link.png")
 
-
-def symbolic_link(path: Path) -> Path:
-    (path.parent / "link.png").symlink_to(path)
-    return path.parent / "link.png"
+    return make
 
 
 @pytest.mark.parametrize(
@@ -143,12 +138,12 @@ def symbolic_link(path: Path) -> Path:
         lambda path: path.parent / ".." / path.parent.name / path.name,
         lambda path: path.with_name(path.name.upper()),
         lambda path: path.with_name(unicodedata.normalize("NFD", path.name)),
-        hard_link,
-        symbolic_link,
+        linked(os.link),
+        linked(os.symlink),
     ],
     ids=["itself", "another way", "case", "NFD", "hard link", "symbolic link"],
 )
-def test_a_file_that_is_read_is_not_written(tmp_path: Path, spelled: Callable[[Path], Path]):
+def test_a_file_that_is_read_is_not_written(tmp_path, spelled):
     photo = tmp_path / "zoé.png"
     photo.touch()
     check_not_read([tmp_path / "zoe.png", tmp_path / "out" / "zoé.png"], [photo])
@@ -162,7 +157,7 @@ def test_names_that_a_file_system_may_take_for_one():
     assert folded("a.jpg") != folded("a.png")
 
 
-def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_large_files_are_read_once(tmp_path, monkeypatch):
     monkeypatch.setattr("restorerid_core.run_folder.LARGE", 4)
     weights, kept = tmp_path / "weights", tmp_path / "kept.json"
     weights.write_bytes(b"first")
@@ -179,10 +174,9 @@ def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Digests(kept).of(weights) != first
 
 
-def test_settings_bind_once_there_is_a_result(tmp_path: Path):
-    keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True, results=False)
-    keep_settings(tmp_path, {"steps": 20, "seed": 0}, write=True, results=False)
-    keep_settings(tmp_path, {"steps": 20, "seed": 0}, write=True, results=True)
+def test_settings_bind_once_there_is_a_result(tmp_path):
+    for steps, results in ((50, False), (20, False), (20, True)):
+        keep_settings(tmp_path, {"steps": steps, "seed": 0}, write=True, results=results)
     with pytest.raises(RestorerIDError, match="holds results with steps = 20, now 50"):
         keep_settings(tmp_path, {"steps": 50, "seed": 0}, write=True, results=True)
     keep_settings(tmp_path / "other", {"steps": 20}, write=False, results=False)

@@ -16,6 +16,7 @@ from restorerid_core.images.files import save
 sys.path.append(str(Path(__file__).parents[1] / "host"))  # for `browser`, which needs no ComfyUI
 METHODS = ("base", "aidsa")
 SHADES = {"input": 0.1, "base": 0.4, "aidsa": 0.9}
+SHOWN = {"degradation": "heavy", "left": "base", "right": "aidsa"}
 PEOPLE = ("Ann", "Ben <!--<script> & b", "Zoë")
 
 
@@ -40,57 +41,48 @@ def make(folders: tuple[Path, Path], page: Path, *options: str) -> int:
 
 
 def votes(path: Path, choices: list[str], voter: str = "1", study: str = "s") -> Path:
-    found = [
-        {
-            "degradation": "heavy",
-            "person": str(n),
-            "left": "base",
-            "right": "aidsa",
-            "choice": choice,
-        }
-        for n, choice in enumerate(choices)
-    ]
+    found = [{**SHOWN, "person": str(n), "choice": choice} for n, choice in enumerate(choices)]
     saved = {"study": study, "voter": voter, "methods": METHODS, "votes": found}
     path.write_text(json.dumps(saved))
     return path
 
 
-def test_shares_and_their_intervals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shares_and_their_intervals(tmp_path: Path, capsys) -> None:
     files = [
         votes(tmp_path / "a.json", ["aidsa"] * 6 + ["base"], "1"),
         votes(tmp_path / "b.json", ["aidsa", NEITHER, "base"], "2"),
     ]
     shares = {share.method: share for share in count_votes(files)}
-    assert {name: share.votes for name, share in shares.items()} == {
-        "base": 2,
-        "aidsa": 7,
-        NEITHER: 1,
-    }
+    counted = {name: share.votes for name, share in shares.items()}
+    assert counted == {"base": 2, "aidsa": 7, NEITHER: 1}
     # Wilson's interval of 7 in 10: (p + z²/2n ± z·√(p(1−p)/n + z²/4n²)) / (1 + z²/n).
     assert (shares["aidsa"].low, shares["aidsa"].high) == pytest.approx((0.3968, 0.8922), abs=1e-4)
     assert main(["study", "count", *map(str, files)]) == 0
     assert "70.0%" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("case", ["twice", "another study", "another choice", "no votes", "empty"])
-def test_votes_that_cannot_be_counted(tmp_path: Path, case: str) -> None:
-    good = votes(tmp_path / "good.json", ["aidsa"])
-    other = tmp_path / "other.json"
-    if case == "twice":
-        votes(other, ["base"])
-    elif case == "another study":
-        votes(other, ["base"], "2", "t")
-    elif case == "another choice":
-        votes(other, ["mine"], "2")
-    else:
-        other.write_text("" if case == "empty" else '{"study": "s"}')
-    with pytest.raises(RestorerIDError, match=r"other\.json"):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"voter": "1"},
+        {"study": "t"},
+        {"votes": [{**SHOWN, "person": "0", "choice": "mine"}]},
+        {"voter": None, "votes": None},
+        None,
+    ],
+    ids=["twice", "another study", "another choice", "no votes", "empty"],
+)
+def test_votes_that_cannot_be_counted(tmp_path: Path, change: dict | None) -> None:
+    good, other = (votes(tmp_path / f"{n}.json", ["aidsa"], n) for n in ("1", "2"))
+    assert count_votes([good, other])
+    saved = {**json.loads(other.read_text()), **(change or {})}
+    saved = {key: value for key, value in saved.items() if value is not None}
+    other.write_text("" if change is None else json.dumps(saved))
+    with pytest.raises(RestorerIDError, match=r"2\.json"):
         count_votes([good, other])
 
 
-def test_a_missing_picture_is_named(
-    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_picture_is_named(folders, tmp_path: Path, capsys) -> None:
     (folders[1] / "heavy" / "aidsa" / "Ann.png").unlink()
     assert make(folders, tmp_path / "page.html") == 1
     message = capsys.readouterr().err

@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 
 from restorerid_core.errors import RestorerIDError
+from restorerid_core.evaluation import table
 from restorerid_core.evaluation.meter import METRICS
-from restorerid_core.evaluation.table import (
-    Mean,
-    Row,
-    csv_text,
-    image_texts,
-    read_csv,
-    texts,
-    to_csv,
-    to_latex,
-)
+from restorerid_core.evaluation.table import Mean, Row, csv_text, read_csv, texts, to_csv
 from restorerid_core.evaluation.table_picture import draw_table
 from restorerid_core.markdown import to_markdown
 from restorerid_core.training.data.prepare import Record
@@ -86,11 +78,11 @@ def test_names_are_no_formulas_of_a_spreadsheet():
 
 
 def test_single_images_and_their_mean():
-    _, cells = image_texts(SCORES)
+    _, cells = table.image_texts(SCORES)
     assert [row[0] for row in cells] == [*"123456789", "mean of 9"]
     assert cells[0][1:3] == ["20.00", "0.500"]
     assert cells[9][5].endswith("(6 of 9)")
-    assert len(image_texts(SCORES[:1])[1]) == 1
+    assert len(table.image_texts(SCORES[:1])[1]) == 1
 
 
 def test_csv_comes_back(tmp_path: Path):
@@ -117,7 +109,7 @@ def test_another_file_is_no_table(tmp_path: Path, text: str | None):
 
 
 def test_latex_is_escaped_and_balanced():
-    text = to_latex(ROWS)
+    text = table.to_latex(ROWS)
     assert r"LQ \& raw\_1" in text and r"$\lambda$ by MUSIQ" in text
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.replace(r"\&", "").count("&") for line in body} == {7}

@@ -14,12 +14,12 @@ from restorerid_core.degradation.config import PRESETS
 from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.engine import vae
 from restorerid_core.engine.original_names import OriginalNames
+from restorerid_core.engine.read_sizes import unet_config
 from restorerid_core.engine.sd15_shapes import unet_shapes
-from restorerid_core.engine.sizes import unet_config
 from restorerid_core.quality.pixels import psnr
 from restorerid_core.training.averages import averaged
 from restorerid_core.training.config import AdapterSizes
-from restorerid_core.training.initial import starting_weights
+from restorerid_core.training.initial_weights import starting_weights
 from restorerid_core.training.latents import Latents
 from restorerid_core.training.loop import Run, make_accelerator
 from restorerid_core.training.objective import Objective
@@ -30,14 +30,8 @@ from restorerid_core.training.stream import Stream
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 WIDTH, MULTIPLIERS, TEXT = 64, (1, 1, 2, 2), 64
 """At 32, a group of GroupNorm would be one channel, and the mean of the noise would be lost."""
-SIZES = AdapterSizes(
-    lq_width=WIDTH,
-    lq_channels=WIDTH,
-    hidden_channels=32,
-    lora_rank=4,
-    clip_dim=CLIP_DIM,
-    projector_depth=1,
-)
+SIZES = AdapterSizes(lq_width=WIDTH, lq_channels=WIDTH, hidden_channels=32, lora_rank=4,
+                     clip_dim=CLIP_DIM, projector_depth=1)  # fmt: skip
 SETTINGS = {"batch": 4, "learning_rate": 1e-3, "clip_norm": 1.0, "ema": 0.98, "save_every": 1000}
 AUTOENCODER = BlockVAE(spread=13)
 """Its latents deviate by about 1, as the network's do."""

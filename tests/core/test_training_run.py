@@ -42,14 +42,22 @@ def open_run(config: TrainingConfig, prepare: Prepare = lambda samples: samples)
     return Run(make_accelerator(config), config, Little(), prepare)
 
 
+def stream(config: TrainingConfig) -> Stream:
+    return Stream(Photos(128), config, False)
+
+
 def go(config: TrainingConfig, prepare: Prepare = lambda samples: samples) -> Run:
     run = open_run(config, prepare)
-    run.go(Stream(Photos(128), config, False))
+    run.go(stream(config))
     return run
 
 
 def weights(run: Run) -> Tensor:
     return torch.cat([p.detach().flatten() for p in run.module.parameters()])
+
+
+def checkpoints(config: TrainingConfig) -> list[str]:
+    return sorted(path.name for path in (config.output / "checkpoints").iterdir())
 
 
 class KilledError(Exception):
@@ -76,56 +84,50 @@ def test_a_killed_run_ends_in_the_same_weights(tmp_path: Path, accumulation: int
         go(config, killed_after(5 * accumulation))
     resumed = open_run(config)
     assert resumed.step == 4  # the checkpoint before
-    resumed.go(Stream(Photos(128), config, False))
+    resumed.go(stream(config))
     assert torch.equal(weights(resumed), weights(whole))
-    for run in (whole, resumed):
-        before = weights(run)
-        with averaged(run.ema, run.learning):
-            average = weights(run)
-        assert torch.equal(weights(run), before)
-        assert not torch.equal(average, before)
     assert all(map(torch.equal, whole.ema.shadow_params, resumed.ema.shadow_params))
+    before = weights(resumed)
+    with averaged(resumed.ema, resumed.learning):
+        assert not torch.equal(weights(resumed), before)
+    assert torch.equal(weights(resumed), before)
+    assert torch.equal(weights(go(config, killed_after(0))), before)  # finished, it does nothing
 
 
-def test_nothing_of_a_checkpoint_is_run(tmp_path: Path) -> None:
+def test_nothing_of_a_checkpoint_is_run_and_a_damaged_one_is_told(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, ema=0.5)
     go(config)
     latest = config.output / "checkpoints" / "0000004"
     assert not list(latest.glob("custom_checkpoint*"))
     for path in latest.iterdir():
         before = path.read_bytes()
-        with path.open("wb") as file:
-            pickle.dump(Touch(tmp_path / "marker"), file)
+        path.write_bytes(pickle.dumps(Touch(tmp_path / "marker")))
         with contextlib.suppress(RestorerIDError):  # random states may be missing
             open_run(config)
         path.write_bytes(before)
-    (latest / "custom_checkpoint_0.pkl").write_bytes(pickle.dumps(Touch(tmp_path / "marker")))
-    with pytest.raises(RestorerIDError, match="cannot be used"):
-        open_run(config)
+    bad = {"custom_checkpoint_0.pkl": pickle.dumps(Touch(tmp_path / "marker"))}
+    bad["model.safetensors"] = b"damaged"
+    for name, content in bad.items():
+        (latest / name).write_bytes(content)
+        with pytest.raises(RestorerIDError, match="0000004' cannot be used"):
+            open_run(config)
+        (latest / "custom_checkpoint_0.pkl").unlink(missing_ok=True)
     assert not (tmp_path / "marker").exists()
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*args: Any, **kwargs: Any) -> None:
-        raise RuntimeError("PytorchStreamWriter failed writing file data/0")
-
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch) -> None:
     config = tiny_config(tmp_path, save_every=1)
     saved, left = torch.save, iter(range(4))  # two checkpoints
-    monkeypatch.setattr(torch, "save", lambda *a: fail() if next(left, None) is None else saved(*a))
+
+    def save(*args: Any) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0")
+        saved(*args)
+
+    monkeypatch.setattr(torch, "save", save)
     with pytest.raises(RestorerIDError, match=r"step 3 cannot be written .*free some space"):
         go(config)
-    assert sorted(p.name for p in (config.output / "checkpoints").iterdir()) == [
-        "0000001",
-        "0000002",
-    ]
-
-
-def test_a_finished_run_does_nothing(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path)
-    first = go(config)
-    assert torch.equal(weights(go(config, killed_after(0))), weights(first))
+    assert checkpoints(config) == ["0000001", "0000002"]
 
 
 def first_gradient(config: TrainingConfig) -> Tensor:
@@ -139,23 +141,16 @@ def first_gradient(config: TrainingConfig) -> Tensor:
         step()
 
     run.optimizer.step = observed
-    run.go(Stream(Photos(128), config, False))
+    run.go(stream(config))
     return found[0]
 
 
-def test_parts_of_a_batch_give_its_gradient(tmp_path: Path) -> None:
-    whole, parts = (
-        first_gradient(tiny_config(tmp_path / str(n), batch=4, iterations=1, accumulation=n))
-        for n in (1, 4)
+def test_parts_of_a_batch_give_its_gradient_and_it_is_clipped(tmp_path: Path) -> None:
+    whole, parts, clipped = (
+        first_gradient(tiny_config(tmp_path / name, batch=4, iterations=1, **settings))
+        for name, settings in (("1", {}), ("2", {"accumulation": 4}), ("3", {"clip_norm": 1e-3}))
     )
     assert relative_error(parts, whole) < 1e-6
-
-
-def test_clipping(tmp_path: Path) -> None:
-    whole, clipped = (
-        first_gradient(tiny_config(tmp_path / str(limit), iterations=1, clip_norm=limit))
-        for limit in (0.0, 1e-3)
-    )
     assert whole.norm() > 0.01
     assert relative_error(clipped, whole * 1e-3 / whole.norm()) < 1e-3
 
@@ -171,8 +166,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(RestorerIDError, match=r"The loss of step 3 is not finite \(nan"):
         go(config, spoil)
     batch = torch.load(config.output / "not-finite-2-0.pt", weights_only=True)
-    stream = Stream(Photos(128), config, False)
-    assert torch.equal(batch["noise"], torch.stack([stream[n]["noise"] for n in (4, 5)]))
+    wanted = torch.stack([stream(config)[n]["noise"] for n in (4, 5)])
+    assert torch.equal(batch["noise"], wanted)
     resumed = open_run(config)
     assert resumed.step == 2
     assert weights(resumed).isfinite().all()
@@ -181,28 +176,24 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
 def test_only_the_latest_checkpoints_stay(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, save_every=1, keep=2)
     go(config)
-    folder = config.output / "checkpoints"
-    assert sorted(path.name for path in folder.iterdir()) == ["0000003", "0000004"]
-    (folder / ".0000003.part").mkdir()  # a kill while it was being written
+    assert checkpoints(config) == ["0000003", "0000004"]
+    (config.output / "checkpoints/.0000003.part").mkdir()  # a kill while it was being written
     assert open_run(config).step == 4
     go(tiny_config(tmp_path, save_every=1, keep=1, iterations=5))
-    assert [path.name for path in folder.iterdir()] == ["0000005"]
-
-
-def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path)
-    go(config)
-    latest = config.output / "checkpoints" / "0000004"
-    (latest / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(RestorerIDError, match="0000004' cannot be used"):
-        open_run(config)
+    assert checkpoints(config) == ["0000005"]
 
 
 def test_loss_curve_and_pictures(tmp_path: Path) -> None:
     event = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    config = tiny_config(tmp_path, iterations=4, log_every=2, sample_every=3)
-    run = open_run(config)
-    run.go(Stream(Photos(128), config, False), lambda: torch.rand(3, 8, 8))
+    config = tiny_config(tmp_path, iterations=4, log_every=2, sample_every=3, ema=0.5)
+    run, averages = open_run(config), []
+
+    def draw() -> Tensor:
+        averages.append([*map(torch.equal, run.learning, run.ema.shadow_params)])
+        return torch.rand(3, 8, 8)
+
+    run.go(stream(config), draw)
+    assert averages == [[True] * len(run.learning)], "pictures are of the averaged weights"
     events = event.EventAccumulator(str(config.output / "logs"))
     events.Reload()
     assert [scalar.step for scalar in events.Scalars("loss")] == [2, 4]
@@ -210,9 +201,7 @@ def test_loss_curve_and_pictures(tmp_path: Path) -> None:
     assert [image.step for image in events.Images("samples")] == [3]
 
 
-def test_without_tensorboard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_tensorboard(tmp_path: Path, monkeypatch, caplog) -> None:
     monkeypatch.setattr("accelerate.utils.is_tensorboard_available", lambda: False)
     assert go(tiny_config(tmp_path)).step == 4
     assert "tensorboard is missing" in caplog.text

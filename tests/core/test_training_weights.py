@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 from adapter_files import saved
-from engine_networks import build_unet
 from safetensors.torch import load_file
 from torch import Tensor
-from training_scenes import CLIP_DIM, CONFIG, WIDTH, golden_weights, tiny_config
+from training_scenes import CLIP_DIM, CONFIG, WIDTH, golden_unet, golden_weights, tiny_config
 
 from restorerid_core.adapter.config import FACE_PROJECTOR
-from restorerid_core.engine.networks import Networks
+from restorerid_core.engine.load_adapter import Networks
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.training.config import AdapterSizes
-from restorerid_core.training.initial import Weights, starting_weights
-from restorerid_core.training.product import write_adapter
+from restorerid_core.training.export import write_adapter
+from restorerid_core.training.initial_weights import Weights, starting_weights
 from restorerid_core.weights.adapter_file import load_adapter
 from restorerid_core.weights.ip_adapter import load_ip_adapter
 from restorerid_core.weights.layout import FIR, ID_ATTENTION, LORA, SPADE, group_of
@@ -53,15 +52,19 @@ def ip_adapter_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def unet(tmp_path_factory: pytest.TempPathFactory) -> object:
-    return build_unet(tmp_path_factory.mktemp("unet"), WIDTH)
+def unet() -> object:
+    return golden_unet()
 
 
 def test_new_weights_fit_the_unet_and_have_no_identity(unet: object) -> None:
-    weights, again = (starting_weights(unet, SIZES, 3) for _ in range(2))
+    state = torch.random.get_rng_state()
+    weights, again, other = (starting_weights(unet, SIZES, seed) for seed in (3, 3, 4))
+    assert torch.equal(torch.random.get_rng_state(), state)
     assert weights.adapter.config == CONFIG
     found, others = tensors(weights), tensors(again)
     assert all(torch.equal(tensor, others[key]) for key, tensor in found.items())
+    gammas = [w.adapter.spade(0).mlp_gamma.weight for w in (weights, other)]
+    assert not torch.equal(*gammas)
     zero = {key for key, tensor in found.items() if not tensor.any()}
     wanted = [key for key in found if "mlp_gamma" in key or "mlp_beta" in key]
     assert {key for key in wanted if group_of(key) == FIR} <= zero
@@ -70,13 +73,6 @@ def test_new_weights_fit_the_unet_and_have_no_identity(unet: object) -> None:
     # Beside these, only what PyTorch starts at zero: biases of norms.
     left = {key for key in zero if group_of(key) == FIR and "mlp" not in key}
     assert all(key.endswith("norm.bias") for key in left)
-
-
-def test_seeds_differ(unet: object) -> None:
-    state = torch.random.get_rng_state()
-    one, other = (starting_weights(unet, SIZES, seed).adapter.spade(0) for seed in (0, 1))
-    assert not torch.equal(one.mlp_gamma.weight, other.mlp_gamma.weight)
-    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_what_is_written_is_loaded_by_engine_and_trainer(unet: object, tmp_path: Path) -> None:

@@ -22,16 +22,9 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "no Chromium found: install Debian's or Ubuntu's package `chromium`"
 FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--remote-debugging-port=0",
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--hide-scrollbars", "--remote-debugging-port=0"),
 )
 
 
@@ -90,13 +83,8 @@ def open_browser(profile: Path, width: int, height: int) -> Iterator[Page]:
     try:
         session, socket = loop.run_until_complete(connect(debugging_port(profile)))
         page = Page(loop, socket)
-        page.command(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        page.command("Emulation.setDeviceMetricsOverride", **size)
         yield page
         loop.run_until_complete(session.close())
     finally:

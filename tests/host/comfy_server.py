@@ -33,8 +33,7 @@ class Server:
     """A running server; `folder` holds its models, input, output and log."""
 
     def __init__(self, url: str, folder: Path):
-        self.url = url
-        self.folder = folder
+        self.url, self.folder = url, folder
 
     @property
     def log(self) -> str:
@@ -78,37 +77,23 @@ class Server:
         return entry["outputs"]
 
 
-def make_folder(folder: Path, models: Path) -> None:
-    """ComfyUI's --base-directory: the extension and the models linked, input and output empty."""
+@contextmanager
+def full_server(comfy: Path, faces: Path, folder: Path) -> Iterator[Server]:
+    """A server on the CPU with full-size seeded models, and photos as the workflows name them.
+
+    `folder` is its --base-directory, with the extension and the models linked.
+    """
     for name in ("custom_nodes", "input", "output", "user"):
         (folder / name).mkdir(parents=True)
     (folder / "custom_nodes" / EXTENSION_FOLDER).symlink_to(ROOT)
-    (folder / "models").symlink_to(models)
-
-
-def free_port() -> int:
+    (folder / "models").symlink_to(full_models(faces))
+    for name, photo in PHOTOS.items():
+        shutil.copy(faces / photo, folder / "input" / name)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-@contextmanager
-def running(comfy: Path, folder: Path, *options: str) -> Iterator[Server]:
-    """Start the server on the CPU, wait until it answers, and stop it in the end."""
-    port = free_port()
-    command = [
-        sys.executable,
-        str(comfy / "main.py"),
-        "--cpu",
-        "--listen",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--disable-api-nodes",
-        "--base-directory",
-        str(folder),
-        *options,
-    ]
+        port = str(sock.getsockname()[1])
+    command = [sys.executable, str(comfy / "main.py"), "--cpu", "--disable-api-nodes"]
+    command += ["--listen", "127.0.0.1", "--port", port, "--base-directory", str(folder)]
     server = Server(f"http://127.0.0.1:{port}", folder)
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
@@ -133,13 +118,3 @@ def wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
         except (URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
     pytest.fail(f"the server did not start; its log ends:\n{server.log}")
-
-
-@contextmanager
-def full_server(comfy: Path, faces: Path, folder: Path) -> Iterator[Server]:
-    """A server with full-size seeded models, and photos as the workflows name them."""
-    make_folder(folder, full_models(faces))
-    for name, photo in PHOTOS.items():
-        shutil.copy(faces / photo, folder / "input" / name)
-    with running(comfy, folder) as server:
-        yield server

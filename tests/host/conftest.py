@@ -1,8 +1,8 @@
 """Fixtures of the tests that need a real ComfyUI."""
 
-import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from comfy_server import Server, full_server
-from models import CLIP_CONFIG, build_model, build_restorer, load_image
-from photo_scenes import PhotoNodes, Photos
+from disc_faces import DiscAnalyzer, SmallClip
+from made_faces import PACK
+from models import CLIP_CONFIG, build_model, build_restorer
+from photo_scenes import PhotoNodes
 from prompts import Prompts
 from sampling import Scene
 from torch import Tensor
@@ -25,19 +27,22 @@ def inference_mode() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def patching(extension: ModuleType) -> ModuleType:
-    """The extension's `nodes.host.patch`, with the modules that the tests reach beside it."""
-    for name in ("portrait.apply", "portrait.schedule", "host.model", "portrait.lq_encode"):
-        importlib.import_module(f"{extension.__name__}.nodes.{name}")
-    importlib.import_module(f"{extension.__name__}.restorerid_core.adapter.face_projector")
-    return importlib.import_module(f"{extension.__name__}.nodes.host.patch")
+def ours(extension: ModuleType) -> Callable[[str], Any]:
+    """A module of the loaded extension: `ours("nodes.host.patch")`."""
+    return lambda name: import_module(f"{extension.__name__}.{name}")
+
+
+@pytest.fixture(scope="session")
+def node(ours: Any) -> Callable[[str], Any]:
+    """The class of a node: `node("Grid")`."""
+    classes = {node.__name__: node for node in ours("nodes.registry").NODES}
+    return lambda name: classes[f"RestorerID{name}"]
 
 
 @pytest.fixture
-def error(extension: ModuleType) -> type[Exception]:
+def error(ours: Any) -> type[Exception]:
     """RestorerIDError, as the loaded extension has it."""
-    module = importlib.import_module(f"{extension.__name__}.restorerid_core.errors")
-    return module.RestorerIDError
+    return ours("restorerid_core.errors").RestorerIDError
 
 
 @pytest.fixture
@@ -47,17 +52,15 @@ def model(comfy_root: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def restorer(
-    extension: ModuleType, patching: ModuleType, tmp_path_factory: pytest.TempPathFactory
-) -> Any:
+def restorer(extension: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The adapter of the tiny MODEL."""
     return build_restorer(extension, tmp_path_factory.mktemp("adapter"))
 
 
 @pytest.fixture
-def scene(extension: ModuleType, patching: ModuleType) -> Scene:
-    """Inputs of one restoration."""
-    return Scene(extension)
+def scene(extension: ModuleType, model: Any, restorer: Any) -> Scene:
+    """One restoration with the tiny MODEL."""
+    return Scene(extension, model, restorer)
 
 
 @pytest.fixture(scope="module")
@@ -69,101 +72,64 @@ def server(
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def small_clip(restorer: Any) -> SmallClip:
+    return SmallClip(restorer.face_projector)
+
+
+@pytest.fixture(scope="session")
 def clip_vision(comfy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """ComfyUI's CLIP, as wide as ViT-H, with two layers."""
     import comfy.clip_vision
 
     file = tmp_path_factory.mktemp("clip") / "config.json"
     file.write_text(json.dumps(CLIP_CONFIG))
     clip = comfy.clip_vision.ClipVisionModel(str(file))
-    generator = torch.Generator().manual_seed(0)
-    clip.load_sd(
-        {
-            key: torch.randn(value.shape, generator=generator) * 0.05
-            for key, value in clip.get_sd().items()
-        }
-    )
+    seed, shapes = torch.Generator().manual_seed(0), clip.get_sd().items()
+    clip.load_sd({k: torch.randn(v.shape, generator=seed) * 0.05 for k, v in shapes})
     return clip
 
 
-@pytest.fixture(scope="module")
-def face_embed(extension: ModuleType) -> Any:
-    name = f"{extension.__name__}.nodes.portrait.face_embed"
-    return importlib.import_module(name).RestorerIDFaceEmbed
-
-
 @pytest.fixture
-def model_folder(comfy_root: Path, monkeypatch: pytest.MonkeyPatch):
+def model_folder(comfy_root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Registers a folder as ComfyUI's only place of insightface models."""
     import folder_paths
 
-    def register(path: Path) -> None:
-        monkeypatch.setitem(
-            folder_paths.folder_names_and_paths, "insightface", ([str(path)], {".onnx"})
-        )
-
     monkeypatch.setattr(folder_paths, "models_dir", str(comfy_root / "no models here"))
-    return register
+    known = folder_paths.folder_names_and_paths
+    return lambda path: monkeypatch.setitem(known, "insightface", ([str(path)], {".onnx"}))
 
 
 @pytest.fixture
-def embed(face_embed: Any, clip_vision: Any, restorer: Any, faces_dir: Path, model_folder: Any):
-    """Runs the node on (B, H, W, C), or a list of these, with its defaults, some replaced."""
-    model_folder(faces_dir)
+def discs(ours: Any, monkeypatch: pytest.MonkeyPatch) -> DiscAnalyzer:
+    """The nodes find faces of `disc_faces`, for which they need no models."""
+    analyzer = DiscAnalyzer()
+    modules = ("portrait.face_embed", "portrait.lq_encode", "compare.face_similarity")
+    for name in (*modules, "photograph.face_crop", "photograph.match_faces"):
+        module = ours(f"nodes.{name}")
+        monkeypatch.setattr(module, "load_analyzer", lambda pack: analyzer)
+        monkeypatch.setattr(module, "find_pack", lambda *_: PACK, raising=False)
+    return analyzer
+
+
+@pytest.fixture
+def embed(node: Any, small_clip: Any, restorer: Any) -> Callable[..., tuple[Any, Tensor]]:
+    """FaceID Embedder on (B, H, W, C), or a list of these, with defaults, some replaced."""
+    inputs = {"restorerid": restorer, "clip_vision": small_clip, "face": "largest"}
+    inputs |= {"face_index": 0, "combine": "average", "face_models": "auto"}
 
     def run(image: Tensor | list[Tensor], **changes: Any) -> tuple[Any, Tensor]:
-        inputs = {
-            "restorerid": restorer,
-            "clip_vision": clip_vision,
-            "image": image,
-            "face": "largest",
-            "face_index": 0,
-            "combine": "average",
-            "face_models": "auto",
-        }
-        given = {**inputs, **changes}.items()
+        given = {**inputs, "image": image, **changes}.items()
         listed = {name: value if isinstance(value, list) else [value] for name, value in given}
-        return face_embed.execute(**listed).result
+        return node("FaceEmbed").execute(**listed).result
 
     return run
 
 
-@pytest.fixture(scope="module")
-def two_people(faces_dir: Path) -> Tensor:
-    """(2, 512, 512, 3): references of two people."""
-    return torch.cat([load_image(faces_dir / f"samples/{person}-ref1.png") for person in "12"])
-
-
-@pytest.fixture(scope="module")
-def photos(faces_dir: Path) -> Photos:
-    """Whole photographs of known people."""
-    return Photos(faces_dir)
-
-
-@pytest.fixture(scope="module")
-def nodes(
-    extension: ModuleType, restorer: Any, clip_vision: Any, faces_dir: Path, comfy_root: Path
-) -> Iterator[PhotoNodes]:
-    """Face Crop, Match Faces and Face Paste, with the small face models."""
-    import folder_paths
-
-    with pytest.MonkeyPatch.context() as patch:
-        folders = {**folder_paths.folder_names_and_paths, "insightface": ([str(faces_dir)], set())}
-        patch.setattr(folder_paths, "folder_names_and_paths", folders)
-        patch.setattr(folder_paths, "models_dir", str(comfy_root / "no models here"))
-        yield PhotoNodes(extension, restorer, clip_vision)
-
-
 @pytest.fixture
-def reference(extension: ModuleType) -> Any:
-    name = f"{extension.__name__}.nodes.photograph.reference"
-    return importlib.import_module(name).RestorerIDReference
-
-
-@pytest.fixture
-def reference_folder(extension: ModuleType) -> Any:
-    module = importlib.import_module(f"{extension.__name__}.nodes.photograph.reference_folder")
-    return module.RestorerIDReferenceFolder
+def nodes(ours: Any, node: Any, restorer: Any, small_clip: Any) -> PhotoNodes:
+    """Face Crop, Match Faces and Face Paste."""
+    return PhotoNodes(ours, node, restorer, small_clip)
 
 
 @pytest.fixture
@@ -174,29 +140,7 @@ def prompts(comfy_root: Path, monkeypatch: pytest.MonkeyPatch) -> Prompts:
 @pytest.fixture
 def input_folder(comfy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """ComfyUI's input folder, empty."""
-    import folder_paths
-
     path = tmp_path / "input"
     path.mkdir()
-    monkeypatch.setattr(folder_paths, "input_directory", str(path))
+    monkeypatch.setattr("folder_paths.input_directory", str(path))
     return path
-
-
-def _node(extension: ModuleType, file: str, node: str) -> Any:
-    return getattr(importlib.import_module(f"{extension.__name__}.nodes.{file}"), node)
-
-
-@pytest.fixture(scope="module")
-def sweep(extension: ModuleType) -> Any:
-    return _node(extension, "compare.scale_sweep", "RestorerIDScaleSweep")
-
-
-@pytest.fixture(scope="module")
-def grid(extension: ModuleType) -> Any:
-    return _node(extension, "compare.grid", "RestorerIDGrid")
-
-
-@pytest.fixture
-def similarity(extension: ModuleType, faces_dir: Path, model_folder: Any) -> Any:
-    model_folder(faces_dir)
-    return _node(extension, "compare.face_similarity", "RestorerIDFaceSimilarity")

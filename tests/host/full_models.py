@@ -25,7 +25,7 @@ def full_models(faces: Path) -> Path:
     cache = Path(os.environ.get("RESTORERID_CACHE", Path.home() / ".cache" / "restorerid"))
     root = cache / CACHE_VERSION
     files: dict[str, Callable[[], dict[str, Tensor]]] = {
-        "checkpoints/restorerid_sd15.safetensors": sd15_checkpoint,
+        "checkpoints/restorerid_sd15.safetensors": lambda: seeded_half(sd15_shapes()),
         "restorerid/restorerid.safetensors": lambda: adapter_weights(320),
         "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": clip_vision,
         "musiq/musiq_koniq_ckpt-e95806b9.pth": musiq,
@@ -62,35 +62,21 @@ def seeded_half(wanted: dict[str, torch.Size]) -> dict[str, Tensor]:
     return {k: seeded_state_dict({k: shape})[k].half() for k, shape in wanted.items()}
 
 
-def sd15_checkpoint() -> dict[str, Tensor]:
+def sd15_shapes() -> dict[str, torch.Size]:
     """Stable Diffusion 1.5 by the keys of its checkpoint: UNet, VAE and text encoder."""
-    import comfy.clip_model
-    import comfy.ops
+    import comfy.sd1_clip
     import comfy.supported_models
     from comfy.ldm.models.autoencoder import AutoencoderKL
 
-    options = {"dtype": torch.float16, "device": torch.device("meta")}
-    clip_config = {
-        "hidden_act": "quick_gelu",
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_attention_heads": 12,
-        "num_hidden_layers": 12,
-        "max_position_embeddings": 77,
-        "eos_token_id": 49407,
-        "vocab_size": 49408,
-    }
-    operations = comfy.ops.disable_weight_init
-    text = comfy.clip_model.CLIPTextModel(clip_config, **options, operations=operations)
     settings = comfy.supported_models.SD15({**SD15, "model_channels": 320, "dtype": torch.float16})
     with torch.device("meta"):
         vae = AutoencoderKL(embed_dim=4, ddconfig=VAE)
         unet = settings.get_model({}, device=torch.device("meta")).diffusion_model
-    text_shapes = shapes(text, "cond_stage_model.transformer.")
-    # The text encoder of SD-1.5 has no projection.
-    del text_shapes["cond_stage_model.transformer.text_projection.weight"]
-    wanted = {**shapes(unet, UNET), **shapes(vae, "first_stage_model."), **text_shapes}
-    return seeded_half(wanted)
+        text = comfy.sd1_clip.SDClipModel(device="meta", dtype=torch.float16).transformer
+    found = {**shapes(unet, UNET), **shapes(vae, "first_stage_model.")}
+    found |= shapes(text, "cond_stage_model.transformer.")
+    del found["cond_stage_model.transformer.text_projection.weight"]  # SD-1.5 has none
+    return found
 
 
 def clip_vision() -> dict[str, Tensor]:

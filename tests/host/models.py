@@ -1,5 +1,6 @@
 """A real SD-1.5 MODEL, tiny or full, and the adapter beside it, on the golden recipe's weights."""
 
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from restorerid_core.demo.adapter_shapes import adapter_shapes, scaled
+from restorerid_core.adapter.config import scaled
+from restorerid_core.weights.layout import expected_shapes
 
 UNET = "model.diffusion_model."
 FULL_WIDTH = 320
@@ -26,18 +28,10 @@ SD15 = {
 }  # fmt: skip
 
 CLIP_CONFIG = {
-    "hidden_act": "gelu",
-    "hidden_size": 1280,
-    "image_size": 224,
-    "intermediate_size": 320,
-    "layer_norm_eps": 1e-05,
-    "model_type": "clip_vision_model",
-    "num_attention_heads": 16,
-    "num_channels": 3,
-    "num_hidden_layers": 2,
-    "patch_size": 14,
-    "projection_dim": 64,
-}
+    "hidden_act": "gelu", "hidden_size": 1280, "image_size": 224, "intermediate_size": 320,
+    "layer_norm_eps": 1e-05, "model_type": "clip_vision_model", "num_attention_heads": 16,
+    "num_channels": 3, "num_hidden_layers": 2, "patch_size": 14, "projection_dim": 64,
+}  # fmt: skip
 """As wide as ViT-H, with two layers."""
 
 
@@ -57,12 +51,18 @@ def build_model(
     settings.set_inference_dtype(dtype, compute)
     base = settings.get_model({})
     unet = base.diffusion_model
-    weights = seeded_state_dict({UNET + k: v.shape for k, v in unet.state_dict().items()})
+    shapes = tuple((UNET + k, v.shape) for k, v in unet.state_dict().items())
+    weights = seeded_state_dict(dict(shapes)) if width == FULL_WIDTH else _small_weights(shapes)
     unet.load_state_dict({k.removeprefix(UNET): v.to(dtype) for k, v in weights.items()})
     devices = comfy.model_management.get_torch_device(), torch.device("cpu")
     patcher = comfy.model_patcher.CoreModelPatcher(base, *devices)
     patcher.cached_patcher_init = (_rebuild, (width, dtype, compute))
     return patcher
+
+
+@lru_cache(maxsize=2)
+def _small_weights(shapes: tuple[tuple[str, torch.Size], ...]) -> dict[str, Tensor]:
+    return seeded_state_dict(dict(shapes))
 
 
 def _rebuild(*args: Any, disable_dynamic: bool = False) -> Any:
@@ -72,7 +72,7 @@ def _rebuild(*args: Any, disable_dynamic: bool = False) -> Any:
 def adapter_weights(width: int = 32) -> dict[str, torch.Tensor]:
     """The slim file's tensors, of the golden files' sizes."""
     lq = 256 if width == FULL_WIDTH else width
-    return seeded_state_dict(adapter_shapes(scaled(width, lq_width=lq, lq_channels=lq)))
+    return seeded_state_dict(expected_shapes(scaled(width, lq_width=lq, lq_channels=lq)))
 
 
 def build_restorer(

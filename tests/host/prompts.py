@@ -48,6 +48,13 @@ class Prompts:
 
         return self.add(Source)
 
+    def validate(self, node: str) -> str:
+        """What ComfyUI says of the node before it queues the prompt; nothing where all is well."""
+        import execution
+
+        _, errors, _ = asyncio.run(execution.validate_inputs("run", self.prompt, node, {}))
+        return " ".join(error["details"] for error in errors)
+
     def run(self, node: str) -> list[Any]:
         """The outputs of the node: for each a list, of one value unless it ran several times.
 
@@ -63,13 +70,11 @@ class Prompts:
     @property
     def cached(self) -> list[str]:
         """The nodes that the last run took from the cache."""
-        messages = dict(self.executor.status_messages)
-        return messages["execution_cached"]["nodes"]
+        return dict(self.executor.status_messages)["execution_cached"]["nodes"]
 
 
 def run_on_lists(node: Any, **inputs: list[Any]) -> list[list[Any]]:
     """The node's outputs as ComfyUI's executor makes them; every input is a list."""
     import execution
 
-    result = asyncio.run(execution.get_output_data("prompt", "node", node, inputs))
-    return result[0]
+    return asyncio.run(execution.get_output_data("prompt", "node", node, inputs))[0]

@@ -1,59 +1,47 @@
 """The engine and ComfyUI give the same latent on the same weights, noise and conditions."""
 
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
 from engine_networks import attached, golden_conditions
-from helpers import Golden, relative_error
-from sampling import conditions, face_of, golden_noise, sample_with
+from helpers import relative_error
+from sampling import GoldenScene, conditions, schedule
 
-from restorerid_core.adapter.schedule import ReleasedSchedule
+from restorerid_core.adapter.noise_schedule import ReleasedSchedule
 from restorerid_core.engine.sampling import Denoiser, sample_released
 
-TAG, STEPS = "tiny.ddim20_cfg7_5", 5
-SHAPE = torch.Size((1, 4, 16, 24))
+TAG = "tiny.ddim20_cfg7_5"
 
 
-@pytest.mark.parametrize(("guidance", "parts"), [(1.0, 1), (4.0, 1), (4.0, 3)])
+@pytest.mark.parametrize(
+    ("guidance", "parts", "steps"),
+    [
+        (1.0, 1, 2),
+        (4.0, 3, 2),
+        pytest.param(4.0, 1, 5, marks=pytest.mark.slow),
+        pytest.param(4.0, 3, 5, marks=pytest.mark.slow),
+    ],
+)
 def test_same_latent(
-    extension: ModuleType,
-    model: Any,
-    restorer: Any,
-    golden: Any,
-    tmp_path: Path,
-    record_property: Any,
-    guidance: float,
-    parts: int,
-) -> None:
-    g: Golden = golden("tiny")
+    extension, model, restorer, golden, tmp_path, record_property, guidance, parts, steps
+):
+    g = golden("tiny")
+    scene = GoldenScene(extension, g, TAG, 16, 24, 0.8)
     c = golden_conditions(g, TAG, 16, 24, 0.8, guidance)
     if parts > 1:  # a prompt that is longer than its negative one, which has two parts for three
         more = g.input("more text", parts - 1, 77, 768).reshape(1, -1, 768)
-        negative = [c.negative, more[:, :77]]
-        c = replace(c, text=torch.cat([c.text, more], 1), negative=torch.cat(negative, 1))
-    noise = g.input(f"{TAG}.x_T", *SHAPE)
-    numbers = iter(range(STEPS))
+        negative = torch.cat([c.negative, more[:, :77]], 1)
+        c = replace(c, text=torch.cat([c.text, more], 1), negative=negative)
+    numbers = iter(range(steps))
     engine = sample_released(
         Denoiser(*attached(tmp_path), c),
-        noise,
-        ReleasedSchedule.of(STEPS),
+        g.input(f"{TAG}.x_T", *scene.shape),
+        ReleasedSchedule.of(steps),
         lambda x: g.input(f"{TAG}.noise.{next(numbers)}", *x.shape),
     )
-
-    patch = extension.nodes.host.patch
-    lq = extension.restorerid_core.conditions.LQCondition(c.lq.latent)
-    cond, uncond = (g.input(f"{TAG}.{half}_context", 1, 81, 768) for half in ("cond", "uncond"))
-    face = face_of(extension, cond, uncond)
-    patched = patch.patch_model(model, restorer, patch.RestorerIDPatch(lq, face, (0.8,)))
-    sampler, sigmas = extension.nodes.portrait.schedule.RestorerIDSchedule.execute(STEPS).args
-    sampler.extra_options["noise_sampler"] = golden_noise(g, TAG, SHAPE)
-    host = sample_with(
-        patched, noise, sampler, sigmas, conditions(c.text), conditions(c.negative), guidance
-    )
-    error = relative_error(engine, host * 0.18215)
+    scene.texts = [conditions(c.text), conditions(c.negative)]
+    host = scene.sample(scene.patch(model, restorer), *schedule(extension, steps), cfg=guidance)
+    error = relative_error(engine, host)
     record_property("relative_error", error)
     assert error <= 1e-4

@@ -1,227 +1,145 @@
-"""RestorerIDFaceEmbed with ComfyUI's CLIP vision (1280 wide, two layers) and memory manager."""
+"""RestorerIDFaceEmbed: identities of one or several photos, and what is refused."""
 
 import logging
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 import torch
+from disc_faces import portrait
 from helpers import relative_error
-from models import build_restorer, load_image
-from torch import Tensor
+from models import build_restorer
+from onnx_files import save_network
+from photo_scenes import THREE
+
+pytestmark = pytest.mark.usefixtures("discs")
+ANN, BOB = portrait("Ann"), portrait("Bob")
+BOTH = torch.cat([ANN, BOB])
 
 
-def cosine(a: Tensor, b: Tensor) -> float:
-    return float(torch.nn.functional.cosine_similarity(a, b, dim=-1))
-
-
-# The node
-
-
-def test_schema(face_embed: Any, faces_dir: Path, model_folder: Any):
-    model_folder(faces_dir)
-    schema = face_embed.GET_SCHEMA()
-    assert schema.node_id == "RestorerIDFaceEmbed"
-    assert schema.display_name == "RestorerID FaceID Embedder"
-    assert schema.category == "RestorerID"
-    assert all(put.tooltip for put in [*schema.inputs, *schema.outputs])
-    assert [put.io_type for put in schema.outputs] == ["RESTORERID_FACE", "IMAGE"]
-
-
-def test_models_added_later_are_offered_without_restart(
-    face_embed: Any, faces_dir: Path, model_folder: Any, tmp_path: Path
-):
+def test_models_added_later_are_offered_without_restart(node, model_folder, tmp_path):
     model_folder(tmp_path)
 
-    def options() -> list[str]:
-        return face_embed.INPUT_TYPES()["required"]["face_models"][1]["options"]
+    def options():
+        return node("FaceEmbed").INPUT_TYPES()["required"]["face_models"][1]["options"]
 
     assert options() == ["auto"]
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "small").symlink_to(faces_dir / "models", target_is_directory=True)
+    for name in ("detector", "recognizer"):
+        save_network(tmp_path / "models" / "small" / f"{name}.onnx")
     assert options() == ["auto", "small"]
 
 
-def test_one_photo(embed: Any, two_people: Tensor):
-    identity, aligned = embed(two_people[:1])
+def test_one_photo(embed):
+    identity, aligned = embed(ANN)
     assert identity.tokens.shape == identity.uncond_tokens.shape == (1, 4, 768)
     assert identity.embedding.shape == (1, 512)
     assert identity.tokens.dtype == torch.float32
     assert float(identity.embedding.norm()) == pytest.approx(1, abs=1e-5)
     assert aligned.shape == (1, 224, 224, 3)
-    assert aligned.min() >= 0
-    assert aligned.max() <= 1
+    assert aligned.min() >= 0 and aligned.max() <= 1
+    skin = aligned[0, 90:150, 80:140].mean((0, 1))
+    assert torch.allclose(skin, ANN[0, 80, 80], atol=0.01)  # RGB, not BGR
 
 
-def test_aligned_faces_are_rgb(embed: Any, two_people: Tensor):
-    """The first sample's skin: more red than blue, close to the photo's own colour there."""
-    _, aligned = embed(two_people[:1])
-    skin, photo = aligned[0, 90:150, 80:140].mean((0, 1)), two_people[0, 220:320, 200:300]
-    assert skin[0] > skin[2] + 0.1
-    assert (skin - photo.mean((0, 1))).abs().max() < 0.1
-
-
-def test_combinations_of_two_people(embed: Any, two_people: Tensor):
-    one, two = (embed(photo[None])[0] for photo in two_people)
-    each = embed(two_people, combine="one per image")[0]
-    beside = embed(two_people, combine="side by side")[0]
-    average = embed(two_people, combine="average")[0]
-    both = torch.cat([one.tokens, two.tokens])
+def test_combinations_of_two_people(embed):
+    both = torch.cat([embed(photo)[0].tokens for photo in (ANN, BOB)])
+    each, beside = (embed(BOTH, combine=way)[0] for way in ("one per image", "side by side"))
     assert relative_error(each.tokens, both) < 1e-5
     assert relative_error(beside.tokens, both.reshape(1, 8, 768)) < 1e-5
     assert beside.uncond_tokens.shape == (1, 8, 768)
-    assert average.tokens.shape == (1, 4, 768)
-    assert cosine(average.embedding, one.embedding) == pytest.approx(
-        cosine(average.embedding, two.embedding), abs=1e-4
-    )
 
 
-def test_a_batch_of_one_face_makes_the_identity_of_one(embed: Any, two_people: Tensor):
-    one, batch = embed(two_people[:1])[0], embed(two_people[:1].expand(3, -1, -1, -1))[0]
-    assert relative_error(batch.tokens, one.tokens) < 1e-5
-
-
-def test_a_list_of_photos_of_any_sizes_is_one_person(embed: Any, two_people: Tensor):
-    first, second = two_people[:1], two_people[1:, :480, 10:]
-    listed, aligned = embed([first, second])
+def test_a_list_of_photos_of_any_sizes_is_one_person(embed):
+    smaller = BOB[:, :150, 5:]
+    listed, aligned = embed([ANN, smaller])
     assert listed.tokens.shape == (1, 4, 768) and len(aligned) == 2
-    alone = [embed(photo)[0].embedding for photo in (first, second)]
-    assert cosine(listed.embedding, torch.stack(alone).sum(0)) == pytest.approx(1, abs=1e-5)
-    each = embed([two_people, second], combine="one per image")[0]
-    assert len(each.tokens) == 3
+    alone = torch.cat([embed(photo)[0].embedding for photo in (ANN, smaller)])
+    expected = torch.nn.functional.normalize(alone.sum(0), dim=0)
+    assert torch.allclose(listed.embedding[0], expected, atol=1e-5)
+    assert len(embed([BOTH, smaller], combine="one per image")[0].tokens) == 3
 
 
-def test_an_adapter_file_of_half_precision_works(
-    embed: Any, extension: ModuleType, two_people: Tensor, tmp_path: Path
-):
-    restorer = build_restorer(extension, tmp_path, dtype=torch.float16)
-    half = embed(two_people, restorerid=restorer)[0]
+def test_an_adapter_file_of_half_precision_works(embed, extension, tmp_path):
+    half = embed(ANN, restorerid=build_restorer(extension, tmp_path, dtype=torch.float16))[0]
     assert half.tokens.dtype == half.uncond_tokens.dtype == torch.float32
-    assert 0 < relative_error(half.tokens, embed(two_people)[0].tokens) < 1e-2
+    assert 0 < relative_error(half.tokens, embed(ANN)[0].tokens) < 1e-2
 
 
-def test_grey_and_rgba_photos_work(embed: Any, faces_dir: Path, two_people: Tensor):
-    grey = embed(two_people[1:].mean(-1, keepdim=True))[0]
-    assert cosine(grey.embedding, embed(two_people[1:])[0].embedding) > 0.6
-    rgba = load_image(faces_dir / "samples/8-ref1.png")
-    assert rgba.shape[-1] == 4
-    opaque = embed(rgba)[0]
-    assert relative_error(opaque.tokens, embed(rgba[..., :3])[0].tokens) < 1e-6
+def test_grey_and_rgba_photos_work(embed):
+    rgb = portrait("Jet")
+    expected = embed(rgb)[0].tokens
+    for photo in (rgb[..., :1], torch.nn.functional.pad(rgb, (0, 1), value=1.0)):
+        assert relative_error(embed(photo)[0].tokens, expected) < 1e-6
 
 
-def test_one_of_several_faces_is_logged(
-    embed: Any, faces_dir: Path, caplog: pytest.LogCaptureFixture
-):
+def test_one_of_several_faces_is_logged(embed, caplog):
     with caplog.at_level(logging.INFO):
-        leftmost = embed(load_image(faces_dir / "solvay_1927.jpg"), face="leftmost")[0]
-    took = "reference image 1 of 1 shows 29 faces; 'leftmost' took the one of 85x105 px at (140, "
+        rightmost = embed(THREE, face="rightmost")[0]
+    took = "reference image 1 of 1 shows 3 faces; 'rightmost' took the one of 40x40 px at (220, 40)"
     assert took in caplog.text
-    first = embed(load_image(faces_dir / "solvay_1927.jpg"), face="by index", face_index=0)[0]
-    assert torch.equal(leftmost.tokens, first.tokens)
+    assert torch.equal(rightmost.tokens, embed(THREE, face="by index", face_index=2)[0].tokens)
+    assert not torch.equal(rightmost.tokens, embed(THREE)[0].tokens)  # the largest
 
 
-def test_a_poor_reference_is_named_and_framed(
-    embed: Any, two_people: Tensor, caplog: pytest.LogCaptureFixture
-):
-    good = embed(two_people[:1])[1]
+def test_a_poor_reference_is_named_and_framed(embed, caplog):
+    sharp = portrait("Ivy")
+    small = torch.nn.functional.avg_pool2d(sharp.movedim(-1, 1), 8)
+    soft = torch.nn.functional.interpolate(small, scale_factor=8, mode="bicubic")
+    soft = soft.movedim(1, -1).clamp(0, 1)
+    good = embed(sharp)[1]
     assert "poor reference" not in caplog.text
     assert not is_amber(good[0, 3])
-    small = torch.nn.functional.avg_pool2d(two_people[:1].movedim(-1, 1), 8)
-    soft = torch.nn.functional.interpolate(small, size=two_people.shape[1:3], mode="bicubic")
-    both = torch.cat([two_people[:1], soft.movedim(1, -1).clamp(0, 1)])
-    aligned = embed(both)[1]
+    aligned = embed(torch.cat([sharp, soft]))[1]
     assert torch.equal(aligned[:1], good)
     assert is_amber(aligned[1, 3])
     assert "reference image 2 of 2 is a poor reference: its face is blurred" in caplog.text
 
 
-def is_amber(line: Tensor) -> bool:
+def is_amber(line):
     """Whether most of a line (n, 3) has the colour of a poor reference's frame."""
     amber = torch.tensor([253, 174, 51]) / 255
     return bool((line - amber).abs().amax(-1).lt(0.02).float().mean() > 0.5)
 
 
-def test_cancelling_stops_the_node(embed: Any, two_people: Tensor):
+def test_cancelling_stops_the_node(embed):
     import comfy.model_management as management
 
     management.interrupt_current_processing(True)
     with pytest.raises(management.InterruptProcessingException):
-        embed(two_people)
-
-
-# Bad input
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"combine": "foo"}, {"face": "foo"}, {"face_index": "one"}, {"face_index": -1}]
-)
-def test_linked_values_have_the_ranges_of_the_widgets(
-    embed: Any, two_people: Tensor, error: Any, wrong: dict[str, Any]
-):
-    (name,) = wrong
-    with pytest.raises(error, match=f"`{name}` is .*; expected"):
-        embed(two_people, **wrong)
+        embed(ANN)
 
 
 @pytest.mark.parametrize(
     ("clip", "found"),
     [
         (SimpleNamespace(config={"hidden_size": 1024}), "clip_vision_model, 1024 wide"),
-        (
-            SimpleNamespace(config={"hidden_size": 1280, "model_type": "dinov3"}),
-            "dinov3, 1280 wide",
-        ),
+        (SimpleNamespace(config={"hidden_size": 1280, "model_type": "dinov3"}), "dinov3, 1280"),
         (None, "NoneType"),
     ],
 )
-def test_wrong_clip_vision_is_named(embed: Any, two_people: Tensor, clip: Any, found: str):
-    with pytest.raises(ValueError, match="clip_vision must be") as error:
-        embed(two_people, clip_vision=clip)
-    assert str(error.value) == (
-        f"clip_vision must be CLIP-ViT-H/14 (1280 wide), but is {found}: "
-        "load CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors."
-    )
+def test_wrong_clip_vision_is_named(embed, error, clip, found):
+    with pytest.raises(error, match=rf"must be CLIP-ViT-H/14 .* but is {found}.*: load CLIP-ViT-H"):
+        embed(ANN, clip_vision=clip)
 
 
-@pytest.mark.parametrize(
-    ("image", "sentence"),
-    [
-        (torch.zeros(0, 64, 64, 3), "`image` is an empty batch"),
-        (torch.rand(1, 64, 20, 3), "`image` is 20x64 px; expected at least 32 px"),
-        (torch.full((1, 64, 64, 3), torch.nan), "`image` has NaN or infinite values"),
-        (torch.zeros(1, 64, 64, 5), "`image` has 5 channels; expected 1"),
-        (torch.rand(1, 64, 64, 3) * 65535, "`image` has values from"),
-        (torch.zeros(1, 64, 64, 3, dtype=torch.uint8), "`image` holds whole numbers (uint8)"),
-        (torch.full((1, 64, 64, 3), 0.5), "no face was found in reference image 1 of 1: use a"),
-    ],
-)
-def test_bad_image_is_named(embed: Any, image: Tensor, sentence: str):
-    with pytest.raises(ValueError, match="image") as error:
-        embed(image)
-    assert str(error.value).startswith(sentence)
-
-
-def test_image_without_a_face_is_numbered(embed: Any, two_people: Tensor):
-    batch = torch.cat([two_people, torch.zeros_like(two_people[:1])])
-    with pytest.raises(ValueError, match="no face was found in reference image 3 of 3: "):
-        embed(batch)
-
-
-def test_face_index_out_of_range(embed: Any, two_people: Tensor):
-    with pytest.raises(ValueError, match="face_index is 1, but 1 face") as error:
-        embed(two_people, face="by index", face_index=1)
-    assert "reference image 1 of 2" in str(error.value)
+def test_photos_without_the_face_are_numbered(embed, error):
+    for image in (BOTH[:1] * 0 + 0.5, torch.cat([BOTH, BOTH[:1] * 0 + 0.5])):
+        name = f"reference image {len(image)} of {len(image)}"
+        with pytest.raises(error, match=f"no face was found in {name}: use a"):
+            embed(image)
+    with pytest.raises(error, match=r"face_index is 1, but 1 face.* in reference image 1 of 2"):
+        embed(BOTH, face="by index", face_index=1)
 
 
 def test_missing_face_models_list_the_folders(
-    embed: Any, model_folder: Any, tmp_path: Path, comfy_root: Path, two_people: Tensor
+    embed, ours, error, monkeypatch, model_folder, tmp_path, comfy_root
 ):
+    find_pack = ours("restorerid_core.faces.find.packs").find_pack
+    monkeypatch.setattr(ours("nodes.portrait.face_embed"), "find_pack", find_pack)
     model_folder(tmp_path)
-    with pytest.raises(ValueError, match="no folder there holds a face detector") as error:
-        embed(two_people)
-    sentence = str(error.value)
-    for folder in (tmp_path, comfy_root / "no models here" / "insightface"):
-        assert str(folder) in sentence
-    assert "det_10g.onnx" in sentence
-    assert "w600k_r50.onnx" in sentence
+    with pytest.raises(error, match="no folder there holds a face detector") as told:
+        embed(ANN)
+    folders = (tmp_path, comfy_root / "no models here" / "insightface")
+    for words in (*map(str, folders), "det_10g.onnx", "w600k_r50.onnx"):
+        assert words in str(told.value)
+    with pytest.raises(error, match="the face model pack 'none' was searched below"):
+        embed(ANN, face_models="none")

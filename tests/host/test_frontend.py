@@ -8,14 +8,13 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from browser import Page, open_browser
-from comfy_server import EXTENSION_FOLDER, Server
+from browser import open_browser
+from comfy_server import EXTENSION_FOLDER
 from PIL import Image
 from shipped_workflows import NAMES, NOTES, api_form, ui_form, untitled
 
@@ -35,8 +34,10 @@ NOTE_HEIGHTS = """
         })
 """
 CROPPED = "window.app.graph.nodes.filter(n => n.size[1] < n.computeSize()[1]).map(n => n.type)"
-
-
+BROKEN = """
+    window.app.graph.nodes.filter(
+        n => n.has_errors || !(n.type in LiteGraph.registered_node_types)).map(n => n.type)
+"""
 VIEW = """
     (() => {
         const {scale, offset} = window.app.canvas.ds;
@@ -56,31 +57,31 @@ class Box(NamedTuple):
     width: float
     height: float
 
+    @property
+    def right(self) -> float:
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
+
     def overlaps(self, other: "Box") -> bool:
-        return (
-            self.left < other.left + other.width
-            and other.left < self.left + self.width
-            and self.top < other.top + other.height
-            and other.top < self.top + self.height
-        )
+        across = self.left < other.right and other.left < self.right
+        return across and self.top < other.bottom and other.top < self.bottom
 
     def holds(self, other: "Box") -> bool:
-        return (
-            self.left <= other.left
-            and self.top + GROUP_TITLE <= other.top
-            and other.left + other.width <= self.left + self.width
-            and other.top + other.height <= self.top + self.height
-        )
+        across = self.left <= other.left and other.right <= self.right
+        return across and self.top + GROUP_TITLE <= other.top and other.bottom <= self.bottom
 
 
 @pytest.fixture
-def page(server: Server, tmp_path: Path) -> Iterator[Page]:
+def page(server, tmp_path):
     """A new browser, so that no workflow of an earlier visit is restored."""
     with open_browser(tmp_path, WIDTH, HEIGHT) as page:
         yield page
 
 
-def visit(page: Page, server: Server, query: str = "", modern: bool = False) -> None:
+def visit(page, server, query="", modern=False):
     """Open the frontend as a user who has been there before, with classic or modern nodes."""
     folder = server.folder / "user" / "default"
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,14 +91,14 @@ def visit(page: Page, server: Server, query: str = "", modern: bool = False) -> 
     page.wait_for(READY)
 
 
-def opened(page: Page, name: str) -> dict[str, Any]:
+def opened(page, name):
     """The graph as the frontend would save it, when the workflow is open and drawn."""
     count = len(ui_form(name)["nodes"])
     page.wait_for(f"{READY} && window.app.graph.nodes.length === {count}")
     return settled(page)
 
 
-def settled(page: Page) -> dict[str, Any]:
+def settled(page):
     before, graph = None, {}
     while graph != before:  # modern nodes take their size after they are drawn
         time.sleep(2)
@@ -105,14 +106,14 @@ def settled(page: Page) -> dict[str, Any]:
     return graph
 
 
-def node_box(node: dict[str, Any]) -> Box:
+def node_box(node):
     (left, top), (width, height) = node["pos"], node["size"]
     if node["flags"].get("collapsed"):
         height = 0
     return Box(f"{node['type']} {node['id']}", left, top - TITLE, width, height + TITLE)
 
 
-def take_screenshot(page: Page, tmp_path: Path, file: str) -> np.ndarray:
+def take_screenshot(page, tmp_path: Path, file):
     """(H, W) in [0, 255]."""
     folder = Path(os.environ.get("RESTORERID_SCREENSHOTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def take_screenshot(page: Page, tmp_path: Path, file: str) -> np.ndarray:
 
 @pytest.mark.parametrize("modern", [False, True], ids=["classic", "modern"])
 @pytest.mark.parametrize("name", NAMES)
-def test_workflow_opens(page: Page, server: Server, tmp_path: Path, name: str, modern: bool):
+def test_workflow_opens(page, server, tmp_path, name, modern):
     visit(page, server, f"?template={name}&source={EXTENSION_FOLDER}", modern)
     graph = opened(page, name)
     picture = take_screenshot(page, tmp_path, f"{name}{'_modern' if modern else ''}.png")
@@ -138,9 +139,7 @@ def test_workflow_opens(page: Page, server: Server, tmp_path: Path, name: str, m
         assert page.evaluate(CROPPED) == []
 
 
-def check_readable(
-    picture: np.ndarray, graph: dict[str, Any], scale: float, left: float, top: float
-) -> None:
+def check_readable(picture, graph, scale, left, top):
     """The titles of all nodes and the first lines of open notes are drawn, inside of the window."""
     for node in graph["nodes"]:
         box = node_box(node)
@@ -156,16 +155,10 @@ def check_readable(
             assert (seen > LIGHT).mean() > INK, f"no text on {box.name} at a zoom of {scale:.0%}"
 
 
-def check_complete(page: Page, graph: dict[str, Any], name: str) -> None:
+def check_complete(page, graph, name):
     """No node, link or widget value is missing, and the frontend would queue the API form."""
     file = ui_form(name)
-    assert (
-        page.evaluate(
-            "window.app.graph.nodes.filter(n => n.has_errors"
-            " || !(n.type in LiteGraph.registered_node_types)).map(n => n.type)"
-        )
-        == []
-    )
+    assert page.evaluate(BROKEN) == []
     assert page.evaluate("document.querySelectorAll('[role=dialog]').length") == 0
     for key in ("type", "widgets_values"):
         assert [n.get(key, []) for n in graph["nodes"]] == [n.get(key, []) for n in file["nodes"]]
@@ -174,7 +167,7 @@ def check_complete(page: Page, graph: dict[str, Any], name: str) -> None:
     assert untitled(queued) == untitled(api_form(name))
 
 
-def check_tidy(graph: dict[str, Any]) -> None:
+def check_tidy(graph):
     """Nothing overlaps, groups hold whole nodes, and no link runs back to a column on the left."""
     nodes = {node["id"]: node_box(node) for node in graph["nodes"]}
     groups = [Box(group["title"], *group["bounding"]) for group in graph["groups"]]
@@ -191,7 +184,7 @@ def check_tidy(graph: dict[str, Any]) -> None:
         assert nodes[source].left <= nodes[target].left, (nodes[source], nodes[target])
 
 
-def test_templates_browser_opens_a_workflow(page: Page, server: Server, tmp_path: Path):
+def test_templates_browser_opens_a_workflow(page, server, tmp_path):
     visit(page, server)
     page.evaluate("window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     click(page, EXTENSION_FOLDER)
@@ -200,7 +193,7 @@ def test_templates_browser_opens_a_workflow(page: Page, server: Server, tmp_path
     assert opened(page, "restorerid_ksampler")["nodes"]
 
 
-def click(page: Page, label: str) -> None:
+def click(page, label):
     """Click the element of the open dialog that shows just this text."""
     find = (
         "[...document.querySelectorAll('[role=dialog] *')].find(e => e.children.length === 0"

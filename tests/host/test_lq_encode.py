@@ -1,12 +1,9 @@
 """RestorerID LQ Spatial Encoder: what it gives and what it refuses."""
 
-from pathlib import Path
-from types import ModuleType
-from typing import Any
-
 import pytest
 import torch
-from models import load_image
+from disc_faces import disc_photo
+from onnx_files import save_network
 
 
 class VaeStub:
@@ -20,13 +17,17 @@ class VaeStub:
         return torch.full((batch, self.latent_channels, height // 8, width // 8), self.value)
 
 
-def test_lq_encode_gives_condition_latent_and_prepared_image(
-    extension: ModuleType, patching: ModuleType, restorer: Any
-) -> None:
+@pytest.fixture
+def encode(node, restorer):
+    def encode(image, size=0, *check, vae=VaeStub()):  # noqa: B008
+        return node("LQEncode").execute(restorer, vae, image, size, *check).args
+
+    return encode
+
+
+def test_it_gives_condition_latent_and_prepared_image(encode):
     image = torch.rand(2, 300, 203, 3)
-    lq, latent, prepared = extension.nodes.portrait.lq_encode.RestorerIDLQEncode.execute(
-        restorer, VaeStub(), image, 0
-    ).args
+    lq, latent, prepared = encode(image)
     assert lq.latent.shape == latent["samples"].shape == (2, 4, 38, 26)
     assert torch.allclose(lq.latent, torch.tensor(0.5 * 0.18215))
     assert not latent["samples"].any()
@@ -35,85 +36,46 @@ def test_lq_encode_gives_condition_latent_and_prepared_image(
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_lq_encode_takes_grey_and_rgba(
-    extension: ModuleType, patching: ModuleType, restorer: Any, channels: int
-) -> None:
+def test_it_takes_grey_and_rgba(encode, channels):
     image = torch.rand(1, 64, 64, channels)
     image[..., 3:] = 1
-    node = extension.nodes.portrait.lq_encode.RestorerIDLQEncode
-    prepared = node.execute(restorer, VaeStub(), image, 0).args[2]
-    assert torch.equal(prepared, image[..., :3].expand(-1, -1, -1, 3))
+    assert torch.equal(encode(image)[2], image[..., :3].expand(-1, -1, -1, 3))
 
 
 @pytest.mark.parametrize(
-    ("vae", "image", "sentence"),
+    ("vae", "words"),
     [
-        (VaeStub(16), torch.rand(1, 64, 64, 3), "The VAE has 16 latent channels"),
-        (VaeStub(value=float("nan")), torch.rand(1, 64, 64, 3), "not finite for the LQ image"),
-        (None, torch.rand(1, 64, 64, 3), "The VAE is missing, for the checkpoint holds none"),
-        (VaeStub(), torch.rand(0, 64, 64, 3), "`image` is an empty batch"),
-        (VaeStub(), torch.full((1, 64, 64, 3), float("nan")), "`image` has NaN or infinite"),
-        (VaeStub(), torch.rand(1, 4, 4, 3), "`image` is 4x4 px; expected at least 16 px"),
-        (VaeStub(), torch.rand(1, 64, 64, 2), "`image` has 2 channels"),
-        (VaeStub(), torch.rand(1, 64, 64, 3) * 65535, "`image` has values from"),
+        (VaeStub(16), "The VAE has 16 latent channels"),
+        (VaeStub(value=float("nan")), "not finite for the LQ image"),
+        (None, "The VAE is missing, for the checkpoint holds none"),
     ],
 )
-def test_lq_encode_refuses(
-    extension: ModuleType,
-    patching: ModuleType,
-    restorer: Any,
-    error: Any,
-    vae: Any,
-    image: torch.Tensor,
-    sentence: str,
-) -> None:
-    with pytest.raises(error, match=sentence):
-        extension.nodes.portrait.lq_encode.RestorerIDLQEncode.execute(restorer, vae, image, 64)
+def test_a_vae_that_does_not_fit(encode, error, vae, words):
+    with pytest.raises(error, match=words):
+        encode(torch.rand(1, 64, 64, 3), 64, vae=vae)
 
 
-@pytest.mark.parametrize("wrong", [{"size": float("nan")}, {"size": 8}, {"face_check": "foo"}])
-def test_linked_values_have_the_ranges_of_the_widgets(
-    extension: ModuleType, patching: ModuleType, restorer: Any, error: Any, wrong: dict[str, Any]
-) -> None:
-    (name,) = wrong
-    inputs = {"vae": VaeStub(), "image": torch.rand(1, 64, 64, 3), "size": 64, **wrong}
-    with pytest.raises(error, match=f"`{name}` is .*; expected"):
-        extension.nodes.portrait.lq_encode.RestorerIDLQEncode.execute(restorer, **inputs)
-
-
-def test_only_one_large_face_is_restored_unless_told(
-    extension: ModuleType,
-    patching: ModuleType,
-    restorer: Any,
-    error: Any,
-    faces_dir: Path,
-    model_folder: Any,
-) -> None:
-    model_folder(faces_dir)
-    node = extension.nodes.portrait.lq_encode.RestorerIDLQEncode
-    face, bystander = (load_image(faces_dir / f"samples/{n}-lq1.png") for n in (2, 1))
+def test_only_one_large_face_is_restored_unless_told(encode, error, discs):
+    face, blank = ("Ann", 150, 100, 60), disc_photo()
+    for allowed in (disc_photo(face), disc_photo(face, ("Bob", 40, 40, 25))):
+        encode(allowed, 64, "one large face")
     refused = {
-        "`image` .* shows no face;": torch.full((1, 300, 400, 3), 0.5),
-        "`image` .* shows no face larger than ": torch.nn.functional.pad(
-            face, (0, 0, 900, 900, 900, 900), value=0.5
-        ),
-        "`image` .* shows 2 faces ": torch.cat([face, face], 2),
-        "`image` 2 of 2 .* shows no face;": torch.cat([face, torch.zeros_like(face)]),
+        "`image` .* shows no face;": blank,
+        "`image` .* shows no face larger than ": disc_photo(("Ann", 150, 100, 15)),
+        "`image` .* shows 2 faces ": disc_photo(("Ann", 60, 100, 50), ("Bob", 200, 100, 50)),
+        "`image` 2 of 2 .* shows no face;": torch.cat([disc_photo(face), blank]),
     }
-    for photo in (face, bystander):
-        node.execute(restorer, VaeStub(), photo, 512, "one large face")
-    for sentence, photo in refused.items():
-        with pytest.raises(error, match=sentence + ".*`face_check` to off"):
-            node.execute(restorer, VaeStub(), photo, 512, "one large face")
-        node.execute(restorer, VaeStub(), photo, 512, "off")
+    for words, photo in refused.items():
+        with pytest.raises(error, match=words + ".*`face_check` to off"):
+            encode(photo, 64, "one large face")
+        encode(photo, 64, "off")
 
 
-def test_missing_face_models_are_told_before_the_run(
-    extension: ModuleType, patching: ModuleType, model_folder: Any, faces_dir: Path, tmp_path: Path
-) -> None:
-    node = extension.nodes.portrait.lq_encode.RestorerIDLQEncode
+def test_missing_face_models_are_told_before_the_run(node, model_folder, tmp_path):
+    validate = node("LQEncode").validate_inputs
     model_folder(tmp_path)
-    assert "Or set `face_check` to off" in node.validate_inputs(face_check="one large face")
-    assert node.validate_inputs(face_check="off") is node.validate_inputs() is True
-    model_folder(faces_dir)
-    assert node.validate_inputs(face_check="one large face") is True
+    assert "Or set `face_check` to off" in validate(face_check="one large face")
+    assert validate(face_check="off") is validate() is True
+    save_network(tmp_path / "models" / "pack" / "det.onnx", 9, "?")
+    save_network(tmp_path / "models" / "pack" / "rec.onnx")
+    assert validate(face_check="one large face") is True

@@ -1,15 +1,9 @@
 """The metrics node: batches, sizes, and what is not there."""
 
-import importlib
-from pathlib import Path
-from types import ModuleType
-from typing import Any
-
 import pytest
 import torch
 from metric_weights import lpips_files, musiq_file
 from models import load_image
-from torch import Tensor
 
 from restorerid_core.images.prepare import resize
 
@@ -18,13 +12,7 @@ pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
 
 
 @pytest.fixture(scope="module")
-def node(extension: ModuleType) -> Any:
-    module = importlib.import_module(f"{extension.__name__}.nodes.compare.metrics")
-    return module.RestorerIDMetrics
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     lpips_files(folder / "lpips")
     musiq_file(folder / "musiq")
@@ -32,19 +20,17 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def models(
-    weights: Path, faces_dir: Path, model_folder: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def models(weights, faces_dir, model_folder, monkeypatch):
     """All weights in ComfyUI's folders."""
     model_folder(faces_dir)
     monkeypatch.setattr("folder_paths.models_dir", str(weights))
 
 
 @pytest.fixture
-def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing(comfy_root, tmp_path, monkeypatch):
     """Neither weights nor a connection."""
 
-    def refuse(*_: Any, **__: Any) -> None:
+    def refuse(*_, **__):
         raise OSError("no network")
 
     monkeypatch.setattr("folder_paths.models_dir", str(tmp_path / "models"))
@@ -53,28 +39,27 @@ def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
 
 
-def noise(count: int = 1, height: int = 80, width: int = 96, channels: int = 3) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, height, width, channels, generator=generator)
+@pytest.fixture
+def measure(node):
+    """(cells of the table, the text, its picture)"""
+
+    def measure(image, original):
+        text, picture = node("Metrics").execute(image, original, "auto").result
+        lines = [line for line in text.splitlines() if line.startswith("|")]
+        return [[c.strip() for c in line.strip("|").split("|")] for line in lines], text, picture
+
+    return measure
 
 
-def cells(table: str) -> list[list[str]]:
-    lines = [line for line in table.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+def noise(count=1, height=80, width=96, channels=3):
+    return torch.rand(count, height, width, channels, generator=torch.Generator().manual_seed(0))
 
 
-def test_schema(node: Any):
-    schema, info = node.GET_SCHEMA(), node.GET_NODE_INFO_V1()
-    assert schema.node_id == "RestorerIDMetrics"
-    assert info["output"] == ["STRING", "IMAGE"]
-    assert all(put.tooltip for put in [*schema.inputs, *schema.outputs])
-
-
-def test_a_batch_and_its_mean(node: Any, models: None, faces_dir: Path):
+@pytest.mark.slow
+def test_a_batch_and_its_mean(measure, models, faces_dir):
     photos = [load_image(faces_dir / f"samples/{name}.png") for name in ("2-lq1", "2-lq1-gt")]
     images = torch.cat(photos)[:, 128:384, 128:384]
-    table, picture = node.execute(images, images[1:], "auto").result
-    header, _, damaged, same, mean = cells(table)
+    (header, _, damaged, same, mean), _, picture = measure(images, images[1:])
     assert header == ["image", "PSNR ↑", "SSIM ↑", "LPIPS ↓", "MUSIQ ↑", "LMSE ↓", "ID ↑"]
     assert same[1:4] == ["80.00", "1.000", "0.000"]
     assert same[5:] == ["0.00", "1.000"]
@@ -85,36 +70,23 @@ def test_a_batch_and_its_mean(node: Any, models: None, faces_dir: Path):
     assert 0.01 < (picture < 0.5).float().mean() < 0.3
 
 
-def test_an_original_without_a_face_leaves_faces_out(node: Any, models: None):
-    table, _ = node.execute(noise(), noise(channels=4), "auto").result
-    assert cells(table)[2][5:] == ["–", "–"]
-    assert "image 1: its original shows no face, so LMSE and ID are left out" in table
+def test_an_original_without_a_face_leaves_faces_out(measure, models):
+    cells, text, _ = measure(noise(), noise(channels=4))
+    assert cells[2][5:] == ["–", "–"]
+    assert "image 1: its original shows no face, so LMSE and ID are left out" in text
 
 
-def test_what_is_missing_is_named(node: Any, nothing: None):
-    table, _ = node.execute(noise(2), noise(1), "auto").result
-    assert cells(table)[2][3:] == ["–"] * 4
-    for part in ("LPIPS is not measured", "MUSIQ is not measured", "LMSE and ID are not measured"):
-        assert part in table
-    assert cells(table)[2][1] == "80.00"
+def test_what_is_missing_is_named(measure, nothing):
+    cells, text, _ = measure(noise(2), noise(1))
+    assert cells[2][3:] == ["–"] * 4
+    for name in ("LPIPS is", "MUSIQ is", "LMSE and ID are"):
+        assert f"{name} not measured" in text
+    assert cells[2][1] == "80.00"
 
 
 @pytest.mark.parametrize("side", [160, 76])
-def test_an_original_of_another_size_is_resized(node: Any, nothing: None, side: int):
+def test_an_original_of_another_size_is_resized(measure, nothing, side):
     """Also one that is a few pixels smaller, as if the image were padded."""
     original = noise(1, side, side)
     restored = resize(original.movedim(-1, 1), (80, 80)).movedim(1, -1)
-    assert float(cells(node.execute(restored, original, "auto").result[0])[2][1]) > 50
-
-
-@pytest.mark.parametrize(
-    ("image", "original", "message"),
-    [
-        (noise(3), noise(2), "`image` has 3 image.s. and `original` has 2"),
-        (noise(1, 63), noise(), "`image` is 96x63 px; expected at least 64 px"),
-        (noise(), noise() * float("nan"), "`original` has NaN"),
-    ],
-)
-def test_bad_input(node: Any, error: Any, image: Tensor, original: Tensor, message: str):
-    with pytest.raises(error, match=message):
-        node.execute(image, original, "auto")
+    assert float(measure(restored, original)[0][2][1]) > 50

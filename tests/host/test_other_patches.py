@@ -1,19 +1,15 @@
 """The patched MODEL together with what other nodes do to it, in either order, on a tiny SD-1.5."""
 
 import importlib
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
 from helpers import Golden, seeded_state_dict
 from models import SD15
-from sampling import Scene, close, conditions, differs
-from torch import Tensor
+from sampling import close, conditions, differs
 
 
-def add_lora(model: Any) -> Any:
+def add_lora(model):
     key = "diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_q.weight"
     weight = model.model.state_dict()[key]
     patched = model.clone()
@@ -21,24 +17,31 @@ def add_lora(model: Any) -> Any:
     return patched
 
 
-def add_freeu(model: Any) -> Any:
-    from comfy_extras.nodes_freelunch import FreeU_V2
+def stock_node(module, name, **inputs):
+    """A model node that ComfyUI brings, as a function from MODEL to MODEL."""
 
-    run: Callable[..., Any] = getattr(FreeU_V2, "execute", None) or FreeU_V2().patch
-    result = run(model, 1.3, 1.4, 0.9, 0.2)
-    return getattr(result, "args", result)[0]
+    def apply(model):
+        node = getattr(importlib.import_module(f"comfy_extras.{module}"), name)
+        run = node.execute if hasattr(node, "execute") else getattr(node(), node.FUNCTION)
+        result = run(model, **inputs)
+        return getattr(result, "args", result)[0]
+
+    return apply
+
+
+add_freeu = stock_node("nodes_freelunch", "FreeU_V2", b1=1.3, b2=1.4, s1=0.9, s2=0.2)
 
 
 class Attn2Replace:
     """An attn2 patch as IPAdapter_plus makes it: a slot that others add callbacks to."""
 
-    def __init__(self, callback: Any, **kwargs: Any):
+    def __init__(self, callback, **kwargs):
         self.callbacks = [(callback, kwargs)]
 
-    def add(self, callback: Any, **kwargs: Any) -> None:
+    def add(self, callback, **kwargs):
         self.callbacks.append((callback, kwargs))
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    def __call__(self, q, k, v, extra_options):
         from comfy.ldm.modules.attention import optimized_attention
 
         out = optimized_attention(q, k, v, extra_options["n_heads"])
@@ -47,13 +50,11 @@ class Attn2Replace:
         return out
 
 
-def ip_callback(
-    out: Tensor, q: Tensor, k: Tensor, v: Tensor, options: Any, **kwargs: Any
-) -> Tensor:
+def ip_callback(out, q, k, v, options, **kwargs):
     return kwargs["weight"] * q
 
 
-def add_ipadapter(model: Any, weight: float = 0.3) -> Any:
+def add_ipadapter(model, weight=0.3):
     """What IPAdapter_plus does to a clone: `.add` on an occupied slot, else its own object."""
     patched = model.clone()
     kwargs = {"weight": weight, "sigma_start": 1e9, "sigma_end": 0.0}
@@ -68,53 +69,38 @@ def add_ipadapter(model: Any, weight: float = 0.3) -> Any:
 
 
 @pytest.mark.parametrize("other", [add_lora, add_freeu, add_ipadapter])
-def test_other_patches_compose_in_either_order(
-    model: Any, restorer: Any, scene: Scene, other: Callable[[Any], Any]
-) -> None:
-    ours_last = scene.sample(scene.patch(other(model), restorer))
-    ours_first = scene.sample(other(scene.patch(model, restorer)))
+def test_other_patches_compose_in_either_order(scene, other):
+    def run(model):
+        return scene.sample(model)
+
+    ours_last = run(scene.patch(other(scene.model)))
+    ours_first = run(other(scene.patch()))
     assert close(ours_first, ours_last)
-    assert differs(ours_first, scene.sample(scene.patch(model, restorer)))
-    assert differs(ours_first, scene.sample(other(model)))
+    assert differs(ours_first, run(scene.patch()))
+    assert differs(ours_first, run(other(scene.model)))
 
 
-def test_controlnet(model: Any, restorer: Any, scene: Scene) -> None:
+def test_controlnet(scene):
     import comfy.cldm.cldm
     import comfy.controlnet
     import comfy.ops
 
-    settings = {k: v for k, v in SD15.items() if k != "out_channels"}
-    settings.pop("transformer_depth_output")
-    net = comfy.cldm.cldm.ControlNet(
-        **settings,
-        model_channels=32,
-        num_heads=8,
-        hint_channels=3,
-        dtype=torch.float32,
-        operations=comfy.ops.manual_cast,
-    )
+    settings = {
+        k: v for k, v in SD15.items() if k not in ("out_channels", "transformer_depth_output")
+    }
+    settings |= {"model_channels": 32, "num_heads": 8, "hint_channels": 3, "dtype": torch.float32}
+    net = comfy.cldm.cldm.ControlNet(**settings, operations=comfy.ops.manual_cast)
     net.load_state_dict(seeded_state_dict({k: v.shape for k, v in net.state_dict().items()}))
-    control = comfy.controlnet.ControlNet(net, load_device=model.load_device)
+    control = comfy.controlnet.ControlNet(net, load_device=scene.model.load_device)
     hint = Golden.input("hint", 1, 3, 128, 128).abs().clamp(0, 1)
-    with_control = conditions(
-        scene.text[:1], control=control.set_cond_hint(hint, 0.5), control_apply_to_uncond=True
-    )
-    patched = scene.patch(model, restorer)
-    out = scene.sample(patched, positive=with_control)
-    assert differs(out, scene.sample(patched))
-    assert differs(out, scene.sample(model, positive=with_control))
+    entries = {"control": control.set_cond_hint(hint, 0.5), "control_apply_to_uncond": True}
+    with_control = conditions(scene.texts[0][0][0], **entries)
+    out = scene.sample(positive=with_control)
+    assert differs(out, scene.sample())
+    assert differs(out, scene.sample(scene.model, positive=with_control))
 
 
-def stock_node(module: str, name: str, **inputs: Any) -> Callable[[Any], Any]:
-    """A model node that ComfyUI brings, as a function from MODEL to MODEL."""
-
-    def apply(model: Any) -> Any:
-        node = getattr(importlib.import_module(f"comfy_extras.{module}"), name)
-        run = node.execute if hasattr(node, "execute") else getattr(node(), node.FUNCTION)
-        result = run(model, **inputs)
-        return getattr(result, "args", result)[0]
-
-    return apply
+TILES = {"tile_size": 64, "swap_size": 1, "max_depth": 0, "scale_depth": False}
 
 
 @pytest.mark.slow
@@ -127,74 +113,53 @@ def stock_node(module: str, name: str, **inputs: Any) -> Callable[[Any], Any]:
         stock_node(
             "nodes_model_advanced", "ModelSamplingDiscrete", sampling="v_prediction", zsnr=False
         ),
-        stock_node(
-            "nodes_hypertile",
-            "HyperTile",
-            tile_size=64,
-            swap_size=1,
-            max_depth=0,
-            scale_depth=False,
-        ),
+        stock_node("nodes_hypertile", "HyperTile", **TILES),
     ],
     ids=["PAG", "SAG", "RescaleCFG", "ModelSamplingDiscrete", "HyperTile"],
 )
-def test_stock_model_nodes(
-    extension: ModuleType,
-    model: Any,
-    restorer: Any,
-    patching: ModuleType,
-    other: Callable[[Any], Any],
-) -> None:
-    large = Scene(extension, height=32, width=32, name="large")
+def test_stock_model_nodes(scene, other):
+    large = scene.another("large", height=32, width=32)
     torch.manual_seed(0)
-    out = large.sample(other(large.patch(model, restorer)))
+    out = large.sample(other(large.patch()))
     assert out.isfinite().all()
-    assert differs(out, large.sample(other(model)))
+    assert differs(out, large.sample(other(scene.model)))
 
 
-def test_a_patch_with_a_transformer_index_is_composed_with(
-    model: Any, restorer: Any, scene: Scene
-) -> None:
-    before = model.clone()
+def test_a_patch_with_a_transformer_index_is_composed_with(scene):
+    before = scene.model.clone()
     before.set_model_attn2_replace(Attn2Replace(ip_callback, weight=0.3), "input", 1, 0)
-    out = scene.sample(scene.patch(before, restorer))
+    out = scene.sample(scene.patch(before))
     assert differs(out, scene.sample(before))
-    assert differs(out, scene.sample(scene.patch(model, restorer)))
+    assert differs(out, scene.sample())
 
 
-def test_what_is_added_to_a_clone_does_not_reach_the_original(
-    model: Any, restorer: Any, scene: Scene
-) -> None:
-    patched = scene.patch(model, restorer)
+def test_what_is_added_to_a_clone_does_not_reach_the_original(scene):
+    patched = scene.patch()
     before = scene.sample(patched)
-    first, second = add_ipadapter(patched, 0.3), add_ipadapter(patched, -0.3)
-    assert differs(scene.sample(first), scene.sample(second))
+    first, second = (scene.sample(add_ipadapter(patched, weight)) for weight in (0.3, -0.3))
+    assert differs(first, second)
     assert torch.equal(scene.sample(patched), before)
 
 
-def test_clones_with_different_references_in_one_graph(
-    extension: ModuleType, model: Any, restorer: Any, scene: Scene
-) -> None:
-    other = Scene(extension, name="other")
-    a, b = scene.patch(model, restorer), scene.patch(model, restorer, face=other.face)
+def test_clones_with_different_references_in_one_graph(scene):
+    a, b = scene.patch(), scene.patch(face=scene.another("other").face)
     first = scene.sample(a)
     assert differs(scene.sample(b), first)
     assert torch.equal(scene.sample(a), first)
 
 
-def test_new_settings_do_not_merge_the_lora_again(
-    model: Any, restorer: Any, scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = scene.patch(model, restorer), scene.patch(model, restorer, scale=(0.1,))
-    other = scene.patch(add_lora(model), restorer)
+def test_new_settings_do_not_merge_the_lora_again(scene, monkeypatch):
+    kind, merged = type(scene.model), []
+    first, second = scene.patch(), scene.patch(scale=(0.1,))
+    other = scene.patch(add_lora(scene.model))
     scene.sample(first)
-    merged: list[str] = []
-    patch_weight = type(model).patch_weight_to_device
-    monkeypatch.setattr(
-        type(model),
-        "patch_weight_to_device",
-        lambda self, key, *a, **k: (merged.append(key), patch_weight(self, key, *a, **k))[1],
-    )
+    patch_weight = kind.patch_weight_to_device
+
+    def noted(self, key, *args, **kwargs):
+        merged.append(key)
+        return patch_weight(self, key, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "patch_weight_to_device", noted)
     scene.sample(second)
     assert not merged
     scene.sample(other)

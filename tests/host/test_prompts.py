@@ -1,23 +1,20 @@
 """The engine and ComfyUI encode a prompt of any length alike, on the same small text encoder."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 from helpers import relative_error, seeded_state_dict
 from safetensors.torch import save_file
 
 from restorerid_core.engine.clip import END, TEXT_PREFIX, encode_prompts, tokenizer
+from restorerid_core.engine.read_sizes import text_config
 from restorerid_core.engine.sd15_shapes import clip_shapes
-from restorerid_core.engine.sizes import text_config
 
 EMBEDDINGS = {"token_embedding.weight": (49408, 128), "position_embedding.weight": (77, 128)}
 LONG = "a very old photograph of a smiling woman, best quality, " * 20
 
 
 @pytest.fixture(scope="module")
-def weights() -> dict[str, torch.Tensor]:
+def weights():
     """CLIP's text encoder, 128 wide."""
     return seeded_state_dict(clip_shapes("", 128, 2, EMBEDDINGS, ["final_layer_norm"]))
 
@@ -33,14 +30,7 @@ def weights() -> dict[str, torch.Tensor]:
         ("\u5199\u771f &amp; O\u2019Neil\u2019s e\u0301mile \ufb01ne", 1),
     ],
 )
-def test_a_prompt_of_any_length(
-    comfy_root: Path,
-    tmp_path: Path,
-    weights: dict[str, torch.Tensor],
-    record_property: Any,
-    prompt: str,
-    parts: int,
-):
+def test_a_prompt_of_any_length(comfy_root, tmp_path, weights, record_property, prompt, parts):
     from comfy import sd1_clip
 
     assert -(-len(tokenizer().encode(prompt)) // 75) == (parts if prompt else 0)

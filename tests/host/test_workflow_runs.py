@@ -6,12 +6,10 @@ Every network and every file is of full size, with seeded weights: a restored fa
 import io
 import json
 import shutil
-from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from comfy_server import Server
 from PIL import Image, ImageFilter
 from shipped_workflows import NAMES, api_form, only, small, titled
 
@@ -22,7 +20,7 @@ CAPTIONS = 430
 """Pixels: where the captions begin on a grid of one row."""
 
 
-def picture(server: Server, image: dict[str, str]) -> np.ndarray:
+def picture(server, image):
     file = server.get(f"/view?{urlencode(image)}")
     return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
 
@@ -30,21 +28,19 @@ def picture(server: Server, image: dict[str, str]) -> np.ndarray:
 class Run:
     """What a run of a workflow gave, by the titles of its nodes."""
 
-    def __init__(self, server: Server, prompt: dict[str, Any], outputs: dict[str, Any]):
-        self.server = server
-        self.prompt = prompt
-        self.outputs = outputs
+    def __init__(self, server, prompt, outputs):
+        self.server, self.prompt, self.outputs = server, prompt, outputs
 
-    def text(self, title: str) -> str:
+    def text(self, title):
         (text,) = self.outputs[titled(self.prompt, title)]["text"]
         return text
 
-    def images(self, title: str) -> list[np.ndarray]:
+    def images(self, title):
         shown = self.outputs[titled(self.prompt, title)]["images"]
         return [picture(self.server, image) for image in shown]
 
 
-def failure(entry: dict[str, Any]) -> dict[str, Any]:
+def failure(entry):
     """The error that a prompt ended with."""
     messages = entry["status"]["messages"]
     (error,) = (data for event, data in messages if event == "execution_error")
@@ -52,7 +48,7 @@ def failure(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - OTHERS))
-def test_portrait(server: Server, name: str):
+def test_portrait(server, name):
     prompt = small(api_form(name))
     outputs = server.run(prompt)
     (saved,) = outputs[only(prompt, "SaveImage")]["images"]
@@ -63,26 +59,21 @@ def test_portrait(server: Server, name: str):
         return
     (report,) = outputs[only(prompt, "PreviewAny")]["text"]
     assert report.startswith("image 1: MUSIQ ")
-    previews = [
-        outputs[key]["images"][0]
-        for key, node in prompt.items()
-        if node["class_type"] == "PreviewImage"
-    ]
-    assert {picture(server, image).shape for image in previews} == {(224, 224, 3), (256, 256, 3)}
+    previews = [key for key, node in prompt.items() if node["class_type"] == "PreviewImage"]
+    shapes = {picture(server, outputs[key]["images"][0]).shape for key in previews}
+    assert shapes == {(224, 224, 3), (256, 256, 3)}
 
 
-def test_no_face_is_explained_and_the_queue_goes_on(server: Server):
+def test_no_face_is_explained_and_the_queue_goes_on(server):
     photo = server.folder / "input" / "wall.png"
     Image.new("RGB", (320, 240), (120, 110, 100)).save(photo)
     bad = small(api_form("restorerid_ksampler"))
     (reference,) = (n for n in bad.values() if n["inputs"].get("image") == "reference.png")
     reference["inputs"]["image"] = photo.name
+    fix = {"image": ["1", 0], "source": ["1", 0], "method": "adain"}
     good = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "degraded.png"}},
-        "2": {
-            "class_type": "RestorerIDColorFix",
-            "inputs": {"image": ["1", 0], "source": ["1", 0], "method": "adain"},
-        },
+        "2": {"class_type": "RestorerIDColorFix", "inputs": fix},
         "3": {"class_type": "PreviewImage", "inputs": {"images": ["2", 0]}},
     }
     first, second = server.submit(bad), server.submit(good)
@@ -94,29 +85,18 @@ def test_no_face_is_explained_and_the_queue_goes_on(server: Server):
     assert server.wait(second)["status"]["status_str"] == "success"
 
 
-def test_group_photo(server: Server):
+def test_group_photo(server):
     """One face is Anna by hand, one is nobody's; the other 27 and all else stay as they are."""
     prompt = small(api_form("restorerid_group_photo"))
     prompt[only(prompt, "RestorerIDFaceCrop")]["inputs"]["faces"] = "1, 5"
     prompt[only(prompt, "RestorerIDMatchFaces")]["inputs"]["choices"] = "1 = blind\n5 = Anna"
     paste = only(prompt, "RestorerIDFacePaste")
-    prompt |= {
-        "mask": {
-            "class_type": "MaskToImage",
-            "inputs": {"mask": [paste, 1]},
-            "_meta": {"title": "to image"},
-        },
-        "preview": {
-            "class_type": "PreviewImage",
-            "inputs": {"images": ["mask", 0]},
-            "_meta": {"title": "Mask"},
-        },
-        "before": {
-            "class_type": "PreviewImage",
-            "inputs": {"images": [titled(prompt, "Group photo"), 0]},
-            "_meta": {"title": "Before"},
-        },
-    }
+    for key, kind, title, put, link in (
+        ("mask", "MaskToImage", "to image", "mask", [paste, 1]),
+        ("preview", "PreviewImage", "Mask", "images", ["mask", 0]),
+        ("before", "PreviewImage", "Before", "images", [titled(prompt, "Group photo"), 0]),
+    ):
+        prompt[key] = {"class_type": kind, "inputs": {put: link}, "_meta": {"title": title}}
     run = Run(server, prompt, server.run(prompt))
 
     found = run.text("Faces found").splitlines()
@@ -140,7 +120,7 @@ def test_group_photo(server: Server):
     assert changed[mask[..., 0] == 255].mean() > 0.9
 
 
-def test_batch_folder(server: Server):
+def test_batch_folder(server):
     """Three queued runs: a file that is no picture, a photo of Anna, a photo without a face."""
     photos, people = server.folder / "input" / "photos", server.folder / "input" / "people"
     photos.mkdir()
@@ -159,10 +139,8 @@ def test_batch_folder(server: Server):
     error = failure(entries[0])
     assert error["node_type"] == "RestorerIDPhotoFolder"
     assert "1 broken.jpg" in error["exception_message"]
-    grandma, plain = (
-        Run(server, prompt, entry["outputs"])
-        for prompt, entry in zip(prompts[1:], entries[1:], strict=True)
-    )
+    runs = [Run(server, p, e.get("outputs")) for p, e in zip(prompts, entries, strict=True)]
+    _, grandma, plain = runs
     assert grandma.text("Which photograph") == "photo 2 of 3: 2 grandma.png, 512x512 px"
     assert "restored as Anna" in grandma.text("Who is who")
     assert grandma.text("What was done") == "photo 1 of 1: face 1 pasted"
@@ -179,7 +157,7 @@ def test_batch_folder(server: Server):
     assert not any("broken" in name for name in saved)
 
 
-def test_compare(server: Server):
+def test_compare(server):
     """With a sweep of two ID-scales. The restored faces are noise, so their captions say so."""
     prompt = small(api_form("restorerid_compare"))
     prompt[only(prompt, "RestorerIDScaleSweep")]["inputs"]["values"] = "0, 1"
@@ -197,7 +175,7 @@ def test_compare(server: Server):
     assert (low != high).any()
 
 
-def captioned(grid: np.ndarray, columns: int) -> list[bool]:
+def captioned(grid, columns):
     """Whether there is a text in the line of captions, for each image of a grid of one row."""
     assert len(grid) == CAPTIONS + 40
     return [bool(part.min() < 160) for part in np.array_split(grid[CAPTIONS:], columns, axis=1)]

@@ -179,10 +179,10 @@ def _open(path: Path, task: str, providers: Sequence[str]) -> Any:
     from insightface.model_zoo.scrfd import SCRFD
 
     if task == DETECTION:
-        model: Any = get_model(str(path), providers=list(providers))
-        if len(model.session.get_outputs()[0].shape) == 3 and not isinstance(model, SCRFD):
-            # insightface 0.7 takes every detector for one whose outputs have no batch axis
-            model = SCRFD(str(path), model.session)
+        opened: Any = get_model(str(path), providers=list(providers))
+        # insightface 0.7 takes every detector for one whose outputs have no batch axis
+        batched = len(opened.session.get_outputs()[0].shape) == 3
+        model: Any = SCRFD(str(path), opened.session) if batched else opened
         model.det_thresh = LEAST_SCORE
         if model.session.get_providers()[0] == CPU:  # insightface takes no options for it
             model.session = open_session(path, [CPU])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...faces.limits import Limits
+from ...faces.face_limits import Limits
 from ...faces.reference import ReferenceFace, agreement, without_strangers
 
 

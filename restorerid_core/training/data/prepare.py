@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from ...atomic_files import read_json, replacing, write_json
 from ...errors import RestorerIDError, explain
+from ...faces.face_limits import Limits
 from ...faces.find.analyzer import FaceAnalyzer
-from ...faces.limits import Limits
 from ...images.files import save
 from ...run_folder import claimed, sha256_of
 from .cleaning import FAILED, Drop, clean, cosines

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from ..engine import vae
+from ..engine.diffusers_schedulers import make_scheduler
 from ..engine.sampling import sample_with
-from ..engine.schedulers import make_scheduler
 from ..images.grid import labelled_grid
-from .kept import KeptBatches, KeptStream
+from .cached_latents import KeptBatches, KeptStream
 from .objective import LatentBatch, Objective
 from .pictures import COLUMNS
 

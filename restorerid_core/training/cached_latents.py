@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..adapter.schedule import TRAIN_STEPS
+from ..adapter.noise_schedule import TRAIN_STEPS
 from ..errors import RestorerIDError
 from .data.datasets import Draws
 from .objective import LatentBatch
@@ -24,7 +24,7 @@ INDEX, SHARD, SHARDS = "latents.json", "latents-{:05d}.safetensors", "latents-*.
 
 
 @dataclass
-class KeptLatents:
+class CachedLatents:
     """A folder that `train latents` finished.
 
     Attributes:
@@ -96,7 +96,7 @@ class KeptStream(Dataset[dict[str, Tensor]]):
         RestorerIDError: no embeddings were kept.
     """
 
-    def __init__(self, kept: KeptLatents, seed: int, has_face: bool):
+    def __init__(self, kept: CachedLatents, seed: int, has_face: bool):
         self._kept = kept
         self._seed = seed
         self._copies = kept.count("degraded")

@@ -13,7 +13,7 @@ from ..quality.identity_left import IdentityLeftNetwork
 from ..weights.conversion import SD15_NAME, SLIM_NAME
 from ..weights.locate import Models
 from ..weights.tensors import open_tensors
-from .networks import Networks
+from .load_adapter import Networks
 
 FOLDER = Path(__file__).parents[1] / "small"
 """Where its files lie."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..adapter.adapter import Adapter
 from ..adapter.config import ATTENTIONS, FACE_PROJECTOR, RESBLOCKS, ModelConfig
 from ..adapter.face_projector import FaceProjector
-from ..engine.places import attentions, resnets
+from ..engine.unet_places import attentions, resnets
 from ..weights.adapter_file import load_adapter
 from ..weights.ip_adapter import load_ip_adapter
 from ..weights.layout import lora_shapes

@@ -10,8 +10,8 @@ from typing import Any
 
 from .. import ranges
 from ..degradation.config import PRESETS
+from ..engine.diffusers_schedulers import SAMPLERS
 from ..engine.options import AUTO_NETWORK, DTYPES, NETWORKS, RESTORE, RestoreOptions
-from ..engine.schedulers import SAMPLERS
 from ..engine.settings import COLOR_FIXES, FULL, NEGATIVE, PROMPT, SMALL, STARTS
 from ..faces.people import BLIND
 from .arguments import add_device, add_models, number

@@ -12,7 +12,7 @@ from ..weights.adapter_file import FORMAT, FORMAT_VERSION
 from ..weights.writer import Entry, file_order, write_safetensors
 from .config import Stage, TrainingConfig
 from .config_file import plain
-from .initial import Weights
+from .initial_weights import Weights
 
 
 def write_adapter(

@@ -24,8 +24,8 @@ from ..degradation.pipeline import MIN_SIDE, Degradation
 from ..engine import vae
 from ..images.prepare import resize
 from ..ranges import COUNT, SEED, Range, check_choice
+from .cached_latents import INDEX, SHARD
 from .data.datasets import Faces
-from .kept import INDEX, SHARD
 from .run_config import TRAINING_SIZE, check_ranges
 
 PER_SHARD = 64

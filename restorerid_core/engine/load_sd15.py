@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import RestorerIDError
 from ..weights.layout import BASE_GROUPS, group_of, missing_groups
 from ..weights.tensors import cast, open_tensors, stream
-from .sizes import NO_TEXT, unet_config, vae_config
+from .read_sizes import NO_TEXT, unet_config, vae_config
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from ..atomic_files import replacing_together
-from ..engine.small import LEFT_NAME
+from ..engine.small_network import LEFT_NAME
 from ..weights.conversion import SD15_NAME, SLIM_NAME
 from ..weights.tensors import cast, open_tensors
 

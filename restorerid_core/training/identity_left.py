@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..atomic_files import replacing
-from ..engine.small import LEFT_NAME
+from ..engine.small_network import LEFT_NAME
 from ..errors import RestorerIDError
 from ..quality.identity_left import IdentityLeftNetwork
 from .averages import averaged
+from .cached_latents import CachedLatents, KeptStream
 from .config_file import plain
-from .kept import KeptLatents, KeptStream
 from .loop import Run, make_accelerator
 from .run_config import RunConfig
 
@@ -53,7 +53,7 @@ class LeftObjective(nn.Module):
         return F.mse_loss(self.network(latents), wanted)
 
 
-def train_left(config: LeftConfig, kept: KeptLatents) -> Path:
+def train_left(config: LeftConfig, kept: CachedLatents) -> Path:
     """Trains it; returns its file, OUT/identity_left.safetensors.
 
     Raises:

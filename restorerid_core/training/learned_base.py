@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..adapter.config import UNET
 from ..atomic_files import replacing
-from ..engine.models import SD15, from_original
+from ..engine.load_sd15 import SD15, from_original
 from ..engine.original_names import OriginalNames
+from ..engine.read_sizes import stated, unet_config, vae_config
 from ..engine.sd15_shapes import VAE, unet_shapes
-from ..engine.sizes import stated, unet_config, vae_config
 from ..errors import RestorerIDError
 from ..weights.conversion import SD15_NAME
 from ..weights.tensors import open_tensors
