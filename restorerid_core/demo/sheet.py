@@ -43,7 +43,7 @@ def result_sheet(
     captions = (
         f"{photo.shape[2]} x {photo.shape[1]} px",
         f"{note}{restorer.quality.name} {earlier:.0f}, cosine {_cosine(before, person.template)}",
-        "not used" if result["scale"] is None else f"ID-scale {result['scale']:.2g}",
+        "not used" if result["id_scale"] is None else f"ID-scale {result['id_scale']:.2g}",
         f"{note}{restorer.quality.name} {quality:.0f}, cosine {_cosine(after, person.template)}",
         result["result"],
     )

@@ -66,7 +66,7 @@ def small_sheet(
         f"PSNR {psnr(picture, faces.original):.1f} dB, ID {float(_embedding(picture) @ goal):.3f}"
         for picture in shown.values()
     ]
-    captions[2] += f", λ {known[1]['scale']:.2g}"
+    captions[2] += f", λ {known[1]['id_scale']:.2g}"
     captions[3] = "the reference is the portrait, mirrored"
     return labelled_grid(list(shown.values()), list(shown), captions)
 

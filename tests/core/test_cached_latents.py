@@ -202,7 +202,7 @@ def restored_by_the_small_network(folder: Path, capsys) -> None:
     found = results("-o", str(folder / "usual"), "--report")
     text = (folder / "usual" / "report" / "few.md").read_text()
     assert "by the small network" in text and "identity left, %" in text
-    assert found["few"]["result"] == "Eileen" and 0 < found["few"]["scale"] <= 2
+    assert found["few"]["result"] == "Eileen" and 0 < found["few"]["id_scale"] <= 2
     assert -100 <= found["few"]["score"] <= 100
     assert found["many"]["result"].startswith("left, for it has more pixels")
     for name, same in (("many", True), ("few", False)):

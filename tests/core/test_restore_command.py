@@ -95,7 +95,7 @@ def check_pictures(folder: Path, out: Path, first: set[str], jobs: dict[str, Any
         changed = (before != after).any(-1).float().mean()
         assert 0.01 < changed < 0.7
     for face in (face for job in jobs.values() for face in job["faces"]):
-        assert (face["scale"] is None) == (face["result"] == "blind")  # no reference, no ID-scale
+        assert (face["id_scale"] is None) == (face["result"] == "blind")  # no reference, no λ
     found = {name: [face["result"] for face in job["faces"]] for name, job in jobs.items()}
     for name, person in (("2.png", "Anna"), ("4.png", "4-ref1"), ("11.png", "blind")):
         if name not in first:

@@ -26,6 +26,7 @@ from restorerid_core.weights.locate import ADAPTER, BASE, find_file
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(steps=2, size=64, color_fix="none", seed=3)
+UNGUIDED = replace(SETTINGS, guidance=1.0)
 MakeRestorer = Callable[..., Restorer]
 
 
@@ -65,8 +66,7 @@ def test_half_precision_stays_near_float32(
     # fp16 overflows in SD-1.5's VAE.
     assert half.base.vae.dtype == (torch.float32 if dtype == torch.float16 else dtype)
     # Guidance would multiply what untrained networks make of the last digits.
-    settings = replace(SETTINGS, guidance=1.0)
-    images = [r.restore(crops, face, [0.5], settings) for r in (whole, half)]
+    images = [r.restore(crops, face, [0.5], UNGUIDED) for r in (whole, half)]
     error = relative_error(images[1], images[0])
     record_property("relative_error", error)
     assert 0 < error < bound
@@ -94,9 +94,9 @@ def test_low_memory_gives_the_same_picture_and_puts_networks_back(
     assert not there
     low.device = torch.device("cpu", 0)  # another name of it than "cpu", where networks rest
     assert relative_error(low.restore(crops, face, [0.5], SETTINGS), expected) < 1e-5
-    networks = ({"AutoencoderKL"}, {"UNet2DConditionModel", "FusedAdapter"})
-    assert all(names <= networks[0] or names <= networks[1] for names in there)
-    assert all(names in there for names in networks) and not away
+    vae, denoiser = {"AutoencoderKL"}, {"UNet2DConditionModel", "FusedAdapter"}
+    assert all(names <= vae or names <= denoiser for names in there) and not away
+    assert [names for names in there if names in (vae, denoiser)] == [vae, denoiser, vae]
     monkeypatch.setattr(low.base.vae, "encode", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         low.restore(crops, None, [0.5], SETTINGS)
@@ -105,23 +105,24 @@ def test_low_memory_gives_the_same_picture_and_puts_networks_back(
 
 def test_values_that_are_not_finite_are_told(make_restorer, crops):
     restorer, steps = make_restorer(), []
-    base = restorer.base
+    base, decoder = restorer.base, restorer.base.vae.decoder.conv_out
     for layer, value, words in (
-        (base.vae.decoder.conv_out, torch.nan, r"VAE's decoder .*not finite.*float32"),
+        (decoder, torch.nan, r"VAE's decoder .*not finite.*float32"),
         (base.unet.conv_in, torch.inf, r"UNet .*\(t = 999\).*not finite"),
         (base.vae.quant_conv, torch.nan, "VAE's encoder"),
     ):
         nn.init.constant_(layer.bias, value)
+        steps.clear()
         with pytest.raises(RestorerIDError, match=words):
-            restorer.restore(crops, None, [0.0], SETTINGS, lambda done, _: steps.append(done))
-        assert len(steps) == SETTINGS.steps  # of the first; the others end at once
+            restorer.restore(crops, None, [0.0], UNGUIDED, lambda done, _: steps.append(done))
+        assert bool(steps) == (layer is decoder)  # the others end at once, not after a whole run
 
 
 def test_threads_that_share_a_restorer_get_the_pictures_of_one(make_restorer, crops, face):
     restorer, jobs = make_restorer(), [(crops, face), (crops, None)] * 2
 
     def work(job: tuple[Tensor, FaceIdentity | None]) -> Tensor:
-        return restorer.restore(*job, [0.5], SETTINGS)
+        return restorer.restore(*job, [0.5], UNGUIDED)
 
     alone = [work(job) for job in jobs[:2]] * 2
     with ThreadPoolExecutor(4) as threads:
@@ -165,7 +166,7 @@ def photos(restorer: Any = None, references: Any = None, **options: Any) -> Phot
         (Settings, "color_fix", ["foo"]),
         (Settings, "seed", [2**64]),
         (Settings, "start", ["photo"]),
-        (photos, "scale", [1e10]),
+        (photos, "id_scale", [1e10]),
         (photos, "threshold", [float("nan")]),
         (photos, "unmatched", ["foo"]),
         (photos, "faces_per_run", [-1]),
