@@ -49,7 +49,13 @@ class RestorerIDColorFix(io.ComfyNode):
                     "that is cut off. Without it nothing is.",
                 ),
             ],
-            outputs=[io.Image.Output("fixed", display_name="image")],
+            outputs=[
+                io.Image.Output(
+                    "fixed",
+                    display_name="image",
+                    tooltip="The restored photo with the colours of its source.",
+                )
+            ],
         )
 
     @classmethod

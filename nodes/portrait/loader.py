@@ -49,7 +49,12 @@ class RestorerIDLoader(io.ComfyNode):
                     "but is far larger), in models/restorerid.",
                 )
             ],
-            outputs=[RestorerIDType.Output(display_name="restorerid")],
+            outputs=[
+                RestorerIDType.Output(
+                    display_name="restorerid",
+                    tooltip="The adapter, for RestorerID Apply and RestorerID FaceID Embedder.",
+                )
+            ],
         )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -105,9 +106,13 @@ def text_coverage(
 
     text = text[:MAX_LETTERS]
     parts = drawable(text, size)
-    while len(text) > 1 and _length(parts) > width:
-        text = text[:-1]
-        parts = drawable(text + "...", size)
+    if len(text) > 1 and _length(parts) > width:
+        too_long = bisect_left(
+            range(2, len(text)),
+            True,
+            key=lambda count: _length(drawable(text[:count] + "...", size)) > width,
+        )
+        parts = drawable(text[: 1 + too_long] + "...", size)
     pad = size / 3 if padded else 0
     picture = Image.new("L", (math.ceil(_length(parts) + 2 * pad), round(1.2 * size + pad / 2)))
     pen, x = ImageDraw.Draw(picture), pad

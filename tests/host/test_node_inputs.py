@@ -44,9 +44,7 @@ def test_a_node_tells_what_it_is(node, name):
     assert schema.display_name.startswith("RestorerID ")
     assert schema.category == "RestorerID"
     assert schema.description
-    untold = name in ("ColorFix", "Loader")  # whose one output has no tooltip
-    told = [*schema.inputs, *([] if untold else schema.outputs)]
-    assert all(put.tooltip for put in told)
+    assert all(put.tooltip for put in (*schema.inputs, *schema.outputs))
     kinds = zip(info["output"], info["output_is_list"], strict=True)
     assert " ".join(kind + "[]" * many for kind, many in kinds) == OUTPUTS[name]
     assert cls.INPUT_IS_LIST is (name in LISTS)
