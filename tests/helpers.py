@@ -28,6 +28,22 @@ FUSED_ATTENTION = [
     SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION
 ]  # fmt: skip
 
+GOLDEN_CALLS = [
+    ("tiny.unet", 16, 16, 981, 0.5),
+    ("tiny.unet_scale0", 16, 16, 981, 0.0),
+    ("tiny.unet_nonsquare", 16, 24, 301, 1.3),
+    pytest.param("full.unet", 32, 32, 981, 0.5, marks=pytest.mark.slow),
+    pytest.param("full.unet_nonsquare", 24, 40, 301, 1.0, marks=pytest.mark.slow),
+]
+"""Golden calls of the network: tag, height, width, timestep, λ."""
+GOLDEN_RUNS = [
+    ("tiny.ddim50", 16, 16, 50, 4.0, 0.35),
+    ("tiny.ddim10_cfg1", 16, 16, 10, 1.0, 0.35),
+    ("tiny.ddim20_cfg7_5", 16, 24, 20, 7.5, 1.2),
+    ("full.ddim5", 32, 32, 5, 4.0, 0.35),
+]
+"""Golden runs of the sampler: tag, height, width, steps, guidance, λ."""
+
 
 class Golden:
     """Inputs and outputs of the authors' network, by the names in tests/golden/README.md."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...restorerid_core.errors import RestorerIDError
-from ...restorerid_core.faces.find.analyzer import Check
+from ...restorerid_core.faces.find.search import Check
 
 CLIP_WIDTH = 1280
 T = TypeVar("T")

@@ -97,6 +97,6 @@ def leave_links_out(
 
 def report(root: Path, people: tuple[Person, ...], problems: list[str]) -> str:
     lines = [f"{len(people)} people in '{root}'"]
-    lines += [f"{person.name}: {len(person.photos)} photo(s)" for person in people]
+    lines += [f"{person.name}: {len(person.images)} photo(s)" for person in people]
     lines += [f"left out: {problem}" for problem in problems]
     return readable("\n".join([*lines, *filter(None, [passed_over(root)])]))

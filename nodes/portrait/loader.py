@@ -52,7 +52,7 @@ class RestorerIDLoader(io.ComfyNode):
             outputs=[
                 RestorerIDType.Output(
                     display_name="restorerid",
-                    tooltip="The adapter, for RestorerID Apply and RestorerID FaceID Embedder.",
+                    tooltip="The adapter, for the other RestorerID nodes.",
                 )
             ],
         )

@@ -194,14 +194,14 @@ def keep_latents(config: LatentsConfig) -> Path:
         RestorerIDError: the photos, the VAE or dlib's recogniser cannot be used.
     """
     from ..faces.dlib.recognition import load_recognition
-    from ..training.cache_latents import Keeper
+    from ..training.cache_latents import LatentCache
     from ..training.identity_loss import embed_faces
     from ..training.small_stages import load_autoencoder
 
     faces = open_faces(config.data, config.degraded_at or config.size)
     autoencoder, _ = load_autoencoder(config.base)
     embed = partial(embed_faces, recognition=load_recognition()) if config.embeddings else None
-    Keeper(config, faces, autoencoder, embed).keep()
+    LatentCache(config, faces, autoencoder, embed).keep()
     return config.output
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..faces.align import TEMPLATE
-from ..faces.find.analyzer import EMBEDDING_DIM, FaceAnalyzer
+from ..faces.find.analyzer import FaceAnalyzer
 from ..faces.find.onnx_models import DETECTOR_SIZE
+from ..faces.find.packs import EMBEDDING_DIM
 
 SMALLEST, LARGEST = 60, 400
 """Pixels: faces that the cascade looks for on the detector's canvas."""

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 from torch import Tensor
 
 from .. import id_scale, ranges
@@ -16,7 +15,16 @@ from ..faces.choose import arrange, choose_face
 from ..faces.crop import CROP, CropFace, FaceCrops, crop_faces
 from ..faces.find.analyzer import FaceAnalyzer
 from ..faces.find.packs import FacePack
-from ..faces.match import BLIND, LEAVE, batches, match_faces, reason, work_ahead
+from ..faces.match import (
+    BLIND,
+    LEAVE,
+    batches,
+    match_faces,
+    match_photo,
+    reason,
+    templates,
+    work_ahead,
+)
 from ..faces.paste import PasteSettings, brightness, keeps_tone, paste_faces
 from ..faces.reference import KnownPerson
 from ..id_scale import IDScalePreset
@@ -121,12 +129,7 @@ class PhotoRestorer:
         order = arrange(found, "left to right")
         faces = [CropFace.of(found[index], number) for number, index in enumerate(order, 1)]
         crops = crop_faces(image[None], faces, [], self.pack, size=self.settings.size or CROP)
-        matches = match_faces(
-            np.array([face.face.embedding for face in faces]),
-            self._templates,
-            self.threshold,
-            [0] * len(faces),
-        )
+        matches = match_photo(crops, self.people, self.threshold, once=True, chosen={})
         results = [
             LEAVE if self._is_too_large(face) else match.result or self.unmatched
             for face, match in zip(faces, matches, strict=True)
@@ -183,10 +186,6 @@ class PhotoRestorer:
         result = FaceResult(1, name, cosine, *measured[0], None)
         return PhotoResult(restored, (result,), self._scored_by)
 
-    @property
-    def _templates(self) -> dict[str, np.ndarray]:
-        return {name: person.template for name, person in self.people.items() if person.faces}
-
     def _person_of(self, crop: Tensor) -> tuple[str, float | None]:
         if len(self.identities) == 1:
             return next(iter(self.identities)), None
@@ -195,7 +194,7 @@ class PhotoRestorer:
         if not found:
             return BLIND, None
         embedding = choose_face(found, bgr.shape).embedding
-        (match,) = match_faces(embedding[None], self._templates, self.threshold)
+        (match,) = match_faces(embedding[None], templates(self.people), self.threshold)
         return match.result or BLIND, match.cosines.get(match.result or "")
 
     def _restore(

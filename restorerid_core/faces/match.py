@@ -157,6 +157,11 @@ def match_table(faces: Sequence[CropFace], matches: Sequence[Match], unmatched: 
     return "\n".join("  ".join(cell.ljust(w) for cell, w in line).rstrip() for line in lines)
 
 
+def templates(known: Mapping[str, KnownPerson]) -> dict[str, np.ndarray]:
+    """The embedding (512,) of everyone with a usable photo, by name."""
+    return {name: person.template for name, person in known.items() if person.faces}
+
+
 def match_photo(
     crops: FaceCrops,
     known: Mapping[str, KnownPerson],
@@ -165,7 +170,7 @@ def match_photo(
     chosen: Choices,
 ) -> list[Match]:
     """One decision for each crop; a choice by hand counts where the person has a usable photo."""
-    people = {name: person.template for name, person in known.items() if person.faces}
+    people = templates(known)
     by_hand = {
         row: result
         for row, face in enumerate(crops.faces)

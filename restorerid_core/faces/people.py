@@ -26,12 +26,12 @@ UNNAMED = "unnamed"
 class Person:
     """One person and the reference photos of them.
 
-    `photos` are (H, W, 3) RGB in [0, 1], of any sizes; `rule` and `index` choose the face where a
-    photo shows several, as in `choose_face`.
+    `images` are these photos, (H, W, 3) RGB in [0, 1], of any sizes; `rule` and `index` choose the
+    face where a photo shows several, as in `choose_face`.
     """
 
     name: str
-    photos: tuple[Tensor, ...]
+    images: tuple[Tensor, ...]
     rule: str = LARGEST
     index: int = 0
 
@@ -56,8 +56,8 @@ def merge_people(people: Iterable[Person]) -> tuple[Person, ...]:
             )
         known = merged.get(key)
         name = known.name if known else tidy_name(person.name) or UNNAMED
-        photos = (known.photos if known else ()) + person.photos
-        merged[key] = replace(known or person, name=name, photos=photos)
+        images = (known.images if known else ()) + person.images
+        merged[key] = replace(known or person, name=name, images=images)
     return tuple(merged.values())
 
 

@@ -13,8 +13,9 @@ from ..images.prepare import bgr_from_image
 from .align import ARCFACE_FACE, CLIP_FACE, align_face
 from .choose import LARGEST, RIVAL, choose_face
 from .face_limits import BLURRED, SHARP, SMALL_FACE
-from .find.analyzer import Check, DetectedFace, FaceAnalyzer, go_on
+from .find.analyzer import DetectedFace, FaceAnalyzer
 from .find.detection import SURE
+from .find.search import Check, go_on
 from .people import Person
 
 CUT = 0.15
@@ -99,10 +100,10 @@ def study_person(analyzer: FaceAnalyzer, person: Person, check: Check = go_on) -
     is left out, and a note says so. Without any usable photo `faces` is empty.
     """
     faces, notes = [], []
-    for number, image in enumerate(person.photos):
-        name = _photo_name(person.name, number, len(person.photos))
+    for number, image in enumerate(person.images):
+        name = _photo_name(person.name, number, len(person.images))
         bgr = bgr_from_image(image.movedim(-1, 0))
-        part = _part(check, number, len(person.photos))
+        part = _part(check, number, len(person.images))
         found = analyzer.analyze(bgr, person.rule != LARGEST, part)
         try:
             face = choose_face(found, bgr.shape, person.rule, person.index, name)
@@ -119,7 +120,7 @@ def study_person(analyzer: FaceAnalyzer, person: Person, check: Check = go_on) -
             )
     kept, strangers = without_strangers(faces, analyzer.stranger)
     for face in strangers:
-        name = _photo_name(person.name, face.photo, len(person.photos))
+        name = _photo_name(person.name, face.photo, len(person.images))
         notes.append(f"{name} was left out: it does not look like the person's other photos")
     if len(kept) == 2 and kept[0].face.embedding @ kept[1].face.embedding < analyzer.stranger:
         notes.append(f"the two photos of {person.name} do not look like one person")

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..errors import RestorerIDError
 from ..images.drawing import Color, draw_outlines
 from ..images.prepare import resize
-from .find.analyzer import EMBEDDING_DIM, DetectedFace
+from .find.analyzer import DetectedFace
 from .find.detection import overlap
+from .find.packs import EMBEDDING_DIM
 
 MOST_SIMILAR = "most similar"
 SAME_PLACE = "same place"

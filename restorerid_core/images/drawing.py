@@ -107,12 +107,12 @@ def text_coverage(
     text = text[:MAX_LETTERS]
     parts = drawable(text, size)
     if len(text) > 1 and _length(parts) > width:
-        too_long = bisect_left(
+        fitting = bisect_left(
             range(2, len(text)),
             True,
             key=lambda count: _length(drawable(text[:count] + "...", size)) > width,
         )
-        parts = drawable(text[: 1 + too_long] + "...", size)
+        parts = drawable(text[: 1 + fitting] + "...", size)
     pad = size / 3 if padded else 0
     picture = Image.new("L", (math.ceil(_length(parts) + 2 * pad), round(1.2 * size + pad / 2)))
     pen, x = ImageDraw.Draw(picture), pad

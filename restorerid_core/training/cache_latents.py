@@ -84,7 +84,7 @@ class LatentsConfig:
 
 
 @dataclass(frozen=True)
-class Keeper:
+class LatentCache:
     """Makes the shards of a folder.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What a run sees of latents that `keeping` computed once: samples and batches."""
+"""What a run sees of latents that `cache_latents` computed once: samples and batches."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from restorerid_core.engine import small_network
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.images.files import read_photo, save
 from restorerid_core.images.prepare import resize
-from restorerid_core.training.cache_latents import Keeper, LatentsConfig, alter
+from restorerid_core.training.cache_latents import LatentCache, LatentsConfig, alter
 from restorerid_core.training.cached_latents import CachedLatents, KeptStream
 from restorerid_core.training.data import AlignedFaces
 from restorerid_core.weights.tensors import open_tensors
@@ -54,7 +54,7 @@ def kept(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> CachedLatents
         data=faces, output=output, base=Path("unused"), size=128, copies=COPIES,
         degradations=("light", "heavy"), degraded_at=160,
     )  # fmt: skip
-    Keeper(config, AlignedFaces(faces, 160), BlockVAE(), embed).keep()
+    LatentCache(config, AlignedFaces(faces, 160), BlockVAE(), embed).keep()
     return CachedLatents(config.output)
 
 
@@ -113,7 +113,7 @@ def test_an_altered_copy_is_the_same_picture_with_other_pixels() -> None:
 
 def test_latents_without_embeddings(faces: Path, tmp_path: Path) -> None:
     config = LatentsConfig(data=faces, output=tmp_path, base=Path("unused"), size=128, copies=1)
-    Keeper(config, AlignedFaces(faces, 128), BlockVAE()).keep()
+    LatentCache(config, AlignedFaces(faces, 128), BlockVAE()).keep()
     assert "embedding" not in KeptStream(CachedLatents(tmp_path), 0, False)[0]
     with pytest.raises(RestorerIDError, match="embeddings"):
         KeptStream(CachedLatents(tmp_path), 0, True)

@@ -25,7 +25,8 @@ from restorerid_core.demo.networks import seeded_weights, small_models, untraine
 from restorerid_core.demo.picture import degraded, portrait
 from restorerid_core.engine.clip import tokenizer
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.faces.find.analyzer import Detection, FaceAnalyzer
+from restorerid_core.faces.find.analyzer import FaceAnalyzer
+from restorerid_core.faces.find.detection import Detection
 from restorerid_core.images.prepare import bgr_from_image
 from restorerid_core.quality.musiq import load_musiq, musiq_scores
 from restorerid_core.weights import locate

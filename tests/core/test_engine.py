@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 from engine_networks import attached, build_adapter, build_unet, golden_conditions, plain
-from helpers import FUSED_ATTENTION, Golden, relative_error, seeded_state_dict
+from helpers import (
+    FUSED_ATTENTION,
+    GOLDEN_CALLS,
+    GOLDEN_RUNS,
+    Golden,
+    relative_error,
+    seeded_state_dict,
+)
 from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
@@ -57,16 +64,7 @@ def both_halves(network: Network, conditions: Conditions, x: Tensor, timestep: i
     return torch.cat([uncond, uncond + (doubled - uncond) / 2])
 
 
-@pytest.mark.parametrize(
-    ("tag", "height", "width", "timestep", "scale"),
-    [
-        ("tiny.unet", 16, 16, 981, 0.5),
-        ("tiny.unet_scale0", 16, 16, 981, 0.0),
-        ("tiny.unet_nonsquare", 16, 24, 301, 1.3),
-        pytest.param("full.unet", 32, 32, 981, 0.5, marks=pytest.mark.slow),
-        pytest.param("full.unet_nonsquare", 24, 40, 301, 1.0, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("tag", "height", "width", "timestep", "scale"), GOLDEN_CALLS)
 def test_one_call_equals_the_released_network(
     golden, network, parity, tag, height, width, timestep, scale
 ):
@@ -107,15 +105,7 @@ def test_without_a_face_it_is_the_base_model(golden, network, parity, tag, size)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("tag", "height", "width", "steps", "guidance", "scale"),
-    [
-        ("tiny.ddim50", 16, 16, 50, 4.0, 0.35),
-        ("tiny.ddim10_cfg1", 16, 16, 10, 1.0, 0.35),
-        ("tiny.ddim20_cfg7_5", 16, 24, 20, 7.5, 1.2),
-        ("full.ddim5", 32, 32, 5, 4.0, 0.35),
-    ],
-)
+@pytest.mark.parametrize(("tag", "height", "width", "steps", "guidance", "scale"), GOLDEN_RUNS)
 def test_a_run_equals_the_released_sampler(
     golden, network, parity, tag, height, width, steps, guidance, scale
 ):

@@ -55,7 +55,7 @@ def test_people_are_found_in_natural_order(drawn: Path):
     people = find_identities(drawn)
     assert [(p.name, p.number) for p in people] == [("a", 0), ("b", 1), ("c9", 2), ("c10", 3)]
     assert people[2].read_original(64).shape == (3, 82, 64)
-    assert people[2].as_reference().photos[0].shape == (90, 70, 3)
+    assert people[2].as_reference().images[0].shape == (90, 70, 3)
 
 
 def test_an_incomplete_set_is_named(drawn: Path, tmp_path: Path):

@@ -131,7 +131,7 @@ def test_spellings_of_one_name_are_one_person(name: str):
     """Decomposed, as Macs name files, with blanks, in upper or lower case."""
     photos = (torch.zeros(40, 40, 3),)
     (person,) = merge_people([Person(name, photos), Person("M\u00fcller", photos)])
-    assert len(person.photos) == 2 and person.name == person.name.strip()
+    assert len(person.images) == 2 and person.name == person.name.strip()
     for typed in ("Mu\u0308ller", "M\u00fcller", "M\u00dcLLER"):
         assert parse_choices(f"3 = {typed}", [person.name]) == {(None, 3): person.name}
 

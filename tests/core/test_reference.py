@@ -15,7 +15,8 @@ from made_faces import made_face
 from torch import Tensor
 
 from restorerid_core.conditions import FaceIdentity
-from restorerid_core.faces.find.analyzer import Check, DetectedFace, go_on
+from restorerid_core.faces.find.analyzer import DetectedFace
+from restorerid_core.faces.find.search import Check, go_on
 from restorerid_core.faces.identity import COMBINATIONS, build_identity, stack_identities
 from restorerid_core.faces.people import Person
 from restorerid_core.faces.reference import (

@@ -72,7 +72,7 @@ def test_references_are_named(tmp_path):
     for name in ("anna/1.png", "anna/2.png", "Ben.png"):
         Image.new("RGB", (40, 50)).save(tmp_path / name)
     people = read_references([f"Anna={tmp_path / 'anna'}", str(tmp_path)])
-    assert {person.name: len(person.photos) for person in people} == {
+    assert {person.name: len(person.images) for person in people} == {
         "Anna": 4,
         "Ben": 1,
     }  # upper or lower case is one name
@@ -86,7 +86,7 @@ def test_names_and_paths_of_references_may_hold_an_equals_sign(tmp_path):
     photo = tmp_path / "a=b/x=1.png"
     Image.new("RGB", (40, 50)).save(photo)
     texts = [str(photo), f"Anna={photo}", f"A = B={photo}", f"x/y.jpg={photo}", f"Anna={photo}"]
-    people = {person.name: len(person.photos) for person in read_references(texts)}
+    people = {person.name: len(person.images) for person in read_references(texts)}
     assert people == {"x=1": 1, "Anna": 2, "A = B": 1, "x/y.jpg": 1}
 
 

@@ -8,8 +8,9 @@ from made_faces import made_face
 from skimage import measure
 from torch import Tensor
 
-from restorerid_core.faces.find.analyzer import Check, DetectedFace, FaceAnalyzer, go_on
+from restorerid_core.faces.find.analyzer import DetectedFace, FaceAnalyzer
 from restorerid_core.faces.find.detection import Detection
+from restorerid_core.faces.find.search import Check, go_on
 
 PEOPLE = {
     "Ann": (0.9, 0.1, 0.1),

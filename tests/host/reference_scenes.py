@@ -14,7 +14,7 @@ def photo(value: float, height: int = 40, width: int = 40, batch: int = 1) -> Te
 
 def shown(person: Any) -> tuple[str, list[float]]:
     """The name, and the grey values of the photos in tenths."""
-    return person.name, [round(float(p.mean()) * 10) for p in person.photos]
+    return person.name, [round(float(p.mean()) * 10) for p in person.images]
 
 
 def save(folder: Path, pictures: dict[str, float], size: tuple[int, int] = (40, 40)) -> None:

@@ -58,7 +58,7 @@ class Scene:
 
     def patch(self, model: Any = None, restorer: Any = None, **changes: Any) -> Any:
         """The MODEL through Apply; by default with face, λ = 0.8."""
-        settings = {"lq": self.lq, "face": self.face, "scale": (0.8,), **changes}
+        settings = {"lq": self.lq, "face": self.face, "id_scale": (0.8,), **changes}
         module = self.extension.nodes.host.patch
         patch = module.RestorerIDPatch(**settings)
         return module.patch_model(model or self.model, restorer or self.restorer, patch)

@@ -21,7 +21,7 @@ def test_apply_then_discard_leaves_the_model_bit_identical(scene):
 
 def test_strengths_at_zero_switch_off_bit_for_bit(scene):
     """Without structure the bare model is left, without identity the base model."""
-    none = {"fir": 0.0, "scale": (0.0,)}
+    none = {"fir": 0.0, "id_scale": (0.0,)}
     bare, base = scene.sample(scene.model), scene.sample(scene.patch(face=None))
     for face in (scene.face, None):
         off = scene.patch(**none, structure=0.0, face=face)
@@ -30,7 +30,8 @@ def test_strengths_at_zero_switch_off_bit_for_bit(scene):
 
 
 @pytest.mark.parametrize(
-    "one", [{"structure": 0.0}, {"fir": 0.0}, {"scale": (0.0,)}, {"structure": 0.5}, {"fir": 0.5}]
+    "one",
+    [{"structure": 0.0}, {"fir": 0.0}, {"id_scale": (0.0,)}, {"structure": 0.5}, {"fir": 0.5}],
 )
 def test_each_strength_acts_alone(scene, one):
     assert differs(scene.sample(scene.patch(**one)), scene.sample())
@@ -61,12 +62,12 @@ def test_batch_of_photos_with_own_identity_and_scale_equals_single_runs(scene):
     """Two seeds each."""
     photos, scales = scene.another("photos", images=3), (0.2, 0.9, 1.4)
     noise = Golden.input("photo_noise", 6, 4, 16, 16)
-    batch = photos.sample(photos.patch(scale=scales), noise)
+    batch = photos.sample(photos.patch(id_scale=scales), noise)
     for row in range(6):
         one = slice(row % 3, row % 3 + 1)
         face = scene.face_of(photos.face.tokens[one], photos.face.uncond_tokens)
         lq = scene.lq_of(photos.lq.latent[one])
-        patched = photos.patch(lq=lq, face=face, scale=scales[one])
+        patched = photos.patch(lq=lq, face=face, id_scale=scales[one])
         out = photos.sample(patched, noise[row : row + 1])
         assert close(batch[row : row + 1], out), row
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 from engine_networks import attached, golden_conditions
-from helpers import relative_error
 from sampling import GoldenScene, conditions, schedule
 
 from restorerid_core.adapter.noise_schedule import ReleasedSchedule
@@ -23,9 +22,7 @@ TAG = "tiny.ddim20_cfg7_5"
         pytest.param(4.0, 3, 5, marks=pytest.mark.slow),
     ],
 )
-def test_same_latent(
-    extension, model, restorer, golden, tmp_path, record_property, guidance, parts, steps
-):
+def test_same_latent(extension, model, restorer, golden, tmp_path, parity, guidance, parts, steps):
     g = golden("tiny")
     scene = GoldenScene(extension, g, TAG, 16, 24, 0.8)
     c = golden_conditions(g, TAG, 16, 24, 0.8, guidance)
@@ -42,6 +39,4 @@ def test_same_latent(
     )
     scene.texts = [conditions(c.text), conditions(c.negative)]
     host = scene.sample(scene.patch(model, restorer), *schedule(extension, steps), cfg=guidance)
-    error = relative_error(engine, host)
-    record_property("relative_error", error)
-    assert error <= 1e-4
+    parity(1e-4, (engine, host))

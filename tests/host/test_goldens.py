@@ -3,7 +3,7 @@
 import gc
 
 import pytest
-from helpers import relative_error
+from helpers import GOLDEN_CALLS, GOLDEN_RUNS, relative_error
 from models import build_model, build_restorer
 from sampling import GoldenScene, network_call, schedule
 
@@ -29,18 +29,9 @@ def networks(request):
     return of
 
 
-@pytest.mark.parametrize(
-    ("tag", "height", "width", "timestep", "scale"),
-    [
-        ("tiny.unet", 16, 16, 981, 0.5),
-        ("tiny.unet_scale0", 16, 16, 981, 0.0),
-        ("tiny.unet_nonsquare", 16, 24, 301, 1.3),
-        pytest.param("full.unet", 32, 32, 981, 0.5, marks=pytest.mark.slow),
-        pytest.param("full.unet_nonsquare", 24, 40, 301, 1.0, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("tag", "height", "width", "timestep", "scale"), GOLDEN_CALLS)
 def test_one_call_equals_the_released_network(
-    extension, golden, networks, record_property, tag, height, width, timestep, scale
+    extension, golden, networks, parity, tag, height, width, timestep, scale
 ):
     model, restorer = networks(tag)
     g = golden(tag[:4])
@@ -48,9 +39,7 @@ def test_one_call_equals_the_released_network(
     blocks = watch_blocks(model.model.diffusion_model)
     x = g.input(f"{tag}.x", *scene.shape)
     eps = network_call(scene.patch(model, restorer), x, timestep, *scene.texts)
-    error = relative_error(eps, g[f"{tag}.eps"])
-    record_property("relative_error", error)
-    assert error <= CALL
+    parity(CALL, (eps, g[f"{tag}.eps"]))
     assert len(blocks) == 3
     for block, output in blocks.items():  # its rows are uncond, cond as well
         assert relative_error(output, g[f"{tag}.{block}.first4"]) <= CALL, block
@@ -79,34 +68,20 @@ def watch_blocks(unet):
 @pytest.mark.parametrize(
     ("tag", "size"), [("tiny.base", 16), pytest.param("full.base", 32, marks=pytest.mark.slow)]
 )
-def test_without_a_face_it_is_the_base_model(
-    extension, golden, networks, record_property, tag, size
-):
+def test_without_a_face_it_is_the_base_model(extension, golden, networks, parity, tag, size):
     g = golden("base_and_training")
     scene = GoldenScene(extension, g, tag, size, size, tokens=77)
     x = g.input(f"{tag}.x", *scene.shape)
     eps = network_call(scene.patch(*networks(tag)), x, 981, *scene.texts)
-    error = relative_error(eps, g[f"{tag}.eps"])
-    record_property("relative_error", error)
-    assert error <= CALL
+    parity(CALL, (eps, g[f"{tag}.eps"]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("tag", "height", "width", "steps", "cfg", "scale"),
-    [
-        ("tiny.ddim50", 16, 16, 50, 4.0, 0.35),
-        ("tiny.ddim10_cfg1", 16, 16, 10, 1.0, 0.35),
-        ("tiny.ddim20_cfg7_5", 16, 24, 20, 7.5, 1.2),
-        ("full.ddim5", 32, 32, 5, 4.0, 0.35),
-    ],
-)
+@pytest.mark.parametrize(("tag", "height", "width", "steps", "cfg", "scale"), GOLDEN_RUNS)
 def test_a_run_equals_the_released_sampler(
-    extension, golden, networks, record_property, tag, height, width, steps, cfg, scale
+    extension, golden, networks, parity, tag, height, width, steps, cfg, scale
 ):
     scene = GoldenScene(extension, golden(tag[:4]), tag, height, width, scale)
     patched = scene.patch(*networks(tag))
     latent = scene.sample(patched, *schedule(extension, steps), cfg=cfg)
-    error = relative_error(latent, scene.golden[f"{tag}.latent"])
-    record_property("relative_error", error)
-    assert error <= RUN
+    parity(RUN, (latent, scene.golden[f"{tag}.latent"]))

@@ -65,7 +65,7 @@ def test_a_compiled_model_follows_every_setting(extension, scene, tmp_path):
     some = {"structure": 0.9, "fir": 0.8}
     first = scene.patch(source, **some)
     assert close(scene.sample(compiled(first)), scene.sample(first))
-    others = {"structure": 0.2, "fir": 0.3, "scale": (0.1,), "face": scene.another("other").face}
+    others = {"structure": 0.2, "fir": 0.3, "id_scale": (0.1,), "face": scene.another("other").face}
     numbers = scene.patch(source, **others)
     expected = scene.sample(numbers)
     assert close(scene.sample(compiled(numbers)), expected)

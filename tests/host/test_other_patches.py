@@ -150,7 +150,7 @@ def test_clones_with_different_references_in_one_graph(scene):
 
 def test_new_settings_do_not_merge_the_lora_again(scene, monkeypatch):
     kind, merged = type(scene.model), []
-    first, second = scene.patch(), scene.patch(scale=(0.1,))
+    first, second = scene.patch(), scene.patch(id_scale=(0.1,))
     other = scene.patch(add_lora(scene.model))
     scene.sample(first)
     patch_weight = kind.patch_weight_to_device

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import relative_error, seeded_state_dict
+from helpers import seeded_state_dict
 from safetensors.torch import save_file
 
 from restorerid_core.engine.clip import END, TEXT_PREFIX, encode_prompts, tokenizer
@@ -30,7 +30,7 @@ def weights():
         ("\u5199\u771f &amp; O\u2019Neil\u2019s e\u0301mile \ufb01ne", 1),
     ],
 )
-def test_a_prompt_of_any_length(comfy_root, tmp_path, weights, record_property, prompt, parts):
+def test_a_prompt_of_any_length(comfy_root, tmp_path, weights, parity, prompt, parts):
     from comfy import sd1_clip
 
     assert -(-len(tokenizer().encode(prompt)) // 75) == (parts if prompt else 0)
@@ -45,6 +45,4 @@ def test_a_prompt_of_any_length(comfy_root, tmp_path, weights, record_property, 
     tokens = sd1_clip.SDTokenizer().tokenize_with_weights(prompt)
     host, _ = encoder.encode_token_weights(tokens)
     assert engine.shape == host.shape == (1, 77 * parts, 128)
-    error = relative_error(engine, host)
-    record_property("relative_error", error)
-    assert error <= 1e-5
+    parity(1e-5, (engine, host))

@@ -26,7 +26,7 @@ def test_one_name_for_everything(people):
     (anna,) = people(images, [" Anna "], face=["leftmost"], face_index=[3])
     assert shown(anna) == ("Anna", [1, 2, 2, 3, 10])
     sizes = [(40, 40), (50, 70), (50, 70), (40, 40), (40, 40)]
-    assert [tuple(p.shape) for p in anna.photos] == [(*size, 3) for size in sizes]
+    assert [tuple(p.shape) for p in anna.images] == [(*size, 3) for size in sizes]
     assert (anna.rule, anna.index) == ("leftmost", 3)
 
 

@@ -125,7 +125,7 @@ REFUSED = {
     "structure": (settings(structure=float("inf")), "structure_strength is inf but"),
     "FIR": (settings(fir=-0.5), r"fir_strength is -0\.5 but"),
     "percent": (settings(start=0.7, end=0.2), r"start_percent is 0\.7 and end_percent 0\.2"),
-    "counts": (settings(scale=(1, 2)), "3 in the LQ images, 3 in the faces, 2 in the ID-scales"),
+    "counts": (settings(id_scale=(1, 2)), "3 in the LQ images, 3 in the faces, 2 in the ID-scales"),
     "ResBlocks before": (take_resblocks_before, r"patched by another node \(.*test_refusals\)"),
     "ResBlocks": (later(take_resblocks), "Another node took over the ResBlocks"),
     "attention": (later(replace_attention("input", 4)), LOST),

@@ -31,7 +31,7 @@ def patch_model(
             fit together, or another patch has taken the ResBlocks.
     """
     patched = model.clone()
-    if patch.face is not None and patch.fir == 0 and not any(patch.scale):
+    if patch.face is not None and patch.fir == 0 and not any(patch.id_scale):
         patch = replace(patch, face=None)
     if patch.face is None and patch.structure == 0:
         return patched

@@ -26,7 +26,7 @@ class RestorerIDPatch:
     Attributes:
         lq: the degraded photo(s).
         face: the identities; None is the paper's base model.
-        scale: λ, one or one per image.
+        id_scale: λ, one or one per image.
         structure, fir: strengths of SPADE and of the FIR-Adapter.
         start, end: part of the sampling in which the adapter acts, 0-1.
         images: number of images that all these describe together.
@@ -38,7 +38,7 @@ class RestorerIDPatch:
 
     lq: LQCondition
     face: FaceIdentity | None
-    scale: tuple[float, ...]
+    id_scale: tuple[float, ...]
     structure: float = 1.0
     fir: float = 1.0
     start: float = 0.0
@@ -48,11 +48,11 @@ class RestorerIDPatch:
     def __post_init__(self) -> None:
         check_window(self.start, self.end)
         check_strengths(structure_strength=self.structure, fir_strength=self.fir)
-        for scale in self.scale:
-            check_strengths(id_scale=scale)
+        for value in self.id_scale:
+            check_strengths(id_scale=value)
         counts = {"the LQ images": len(self.lq.latent)}
         if self.face is not None:
-            counts |= {"the faces": len(self.face.tokens), "the ID-scales": len(self.scale)}
+            counts |= {"the faces": len(self.face.tokens), "the ID-scales": len(self.id_scale)}
         object.__setattr__(self, "images", common_count(**counts))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RestorerIDPatch:
@@ -71,7 +71,7 @@ class RestorerIDPatch:
         }
         identities: tuple[dict[str, Any], ...] = ({}, {})
         if self.face is not None:
-            shared[SCALE] = SharedCond(torch.tensor(self.scale, device=device))
+            shared[SCALE] = SharedCond(torch.tensor(self.id_scale, device=device))
             identities = self._identities(self.face, running_adapter(guider.model_patcher))
         guider.conds = {
             # Any condition called negative (PerpNeg has two) is unconditional: no face.

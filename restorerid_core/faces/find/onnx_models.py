@@ -181,8 +181,8 @@ def _open(path: Path, task: str, providers: Sequence[str]) -> Any:
     if task == DETECTION:
         opened: Any = get_model(str(path), providers=list(providers))
         # insightface 0.7 takes every detector for one whose outputs have no batch axis
-        batched = len(opened.session.get_outputs()[0].shape) == 3
-        model: Any = SCRFD(str(path), opened.session) if batched else opened
+        unread = len(opened.session.get_outputs()[0].shape) == 3 and not isinstance(opened, SCRFD)
+        model: Any = SCRFD(str(path), opened.session) if unread else opened
         model.det_thresh = LEAST_SCORE
         if model.session.get_providers()[0] == CPU:  # insightface takes no options for it
             model.session = open_session(path, [CPU])
