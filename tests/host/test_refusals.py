@@ -120,8 +120,11 @@ REFUSED = {
     "wide": (model_of(width=64), r"is no SD-1.5 \(text 768 wide, first block of 64 channels\)"),
     "no UNet": (no_unet, r"The MODEL's network is Identity but .* fits SD-1\.5 only"),
     "twice": (lambda scene: scene.patch(scene.patch()), "already went through a RestorerID Apply"),
-    "ID-scale NaN": (settings(scale=(NAN,)), "id_scale is nan but a number of 0 or more is needed"),
-    "ID-scale": (settings(scale=(-1.0,)), "id_scale is -1 but"),
+    "ID-scale NaN": (
+        settings(id_scale=(NAN,)),
+        "id_scale is nan but a number of 0 or more is needed",
+    ),
+    "ID-scale": (settings(id_scale=(-1.0,)), "id_scale is -1 but"),
     "structure": (settings(structure=float("inf")), "structure_strength is inf but"),
     "FIR": (settings(fir=-0.5), r"fir_strength is -0\.5 but"),
     "percent": (settings(start=0.7, end=0.2), r"start_percent is 0\.7 and end_percent 0\.2"),
