@@ -160,7 +160,7 @@ def claim(path: Path, wait: bool = False) -> Iterator[bool]:
     """
     from filelock import FileLock, Timeout
 
-    file = path.with_name(f".{path.name[:LONGEST]}.claim")
+    file = _claim_file(path)
     lock = FileLock(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +179,10 @@ def claim(path: Path, wait: bool = False) -> Iterator[bool]:
         lock.release()
 
 
+def _claim_file(path: Path) -> Path:
+    return path.with_name(f".{path.name[:LONGEST]}.claim")
+
+
 def claimed(items: Iterable[T], result: Callable[[T], Path]) -> Iterator[T]:
     """Each item while its `result` is claimed: free ones at once, others' when they let go.
 
@@ -194,6 +198,14 @@ def claimed(items: Iterable[T], result: Callable[[T], Path]) -> Iterator[T]:
     for item in taken:
         with claim(result(item), wait=True):
             yield item
+
+
+def remove_left_claims(results: Iterable[Path]) -> None:
+    """Those of processes that were killed when a result was just finished: nobody takes it up."""
+    for path in results:
+        if _claim_file(path).exists():
+            with claim(path):
+                pass
 
 
 @contextmanager

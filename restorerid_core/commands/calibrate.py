@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from ..errors import RestorerIDError
 from ..id_scale import parse_scales
+from ..run_folder import remove_left_claims
 from .engine_arguments import add_people_options, evaluation_options
 from .progress import load_torch
 
@@ -66,6 +67,10 @@ def calibrate(args: argparse.Namespace) -> int:
         print(f"restorerid: {failure}", file=sys.stderr)
     state.wait_for_everyone()
     if state.is_main_process:
+        curves = (
+            run.curve_file(name, person) for name in pictures.degradations for person in people
+        )
+        remove_left_claims([*pictures.files_written([], people), *curves])
         print(run.conclude(people))
     return 1 if pictures.failures else 0
 

@@ -15,7 +15,7 @@ from .. import ranges
 from ..degradation.config import PRESETS
 from ..errors import explain
 from ..photo_jobs import Job, photo_basis, plan, to_do
-from ..run_folder import Basis, check_not_read, claim, digest_of, sha256_of
+from ..run_folder import Basis, check_not_read, claim, digest_of, remove_left_claims, sha256_of
 from .arguments import device_name, number
 from .progress import load_torch
 from .restore import report
@@ -113,6 +113,7 @@ def degrade(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             raise
+    remove_left_claims(job.output for job in jobs)
     return report(jobs, args.output)
 
 

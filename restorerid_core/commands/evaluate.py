@@ -18,6 +18,7 @@ from ..evaluation.methods import (
     needs_musiq,
     parse_methods,
 )
+from ..run_folder import remove_left_claims
 from .arguments import number
 from .engine_arguments import add_people_options, evaluation_options
 from .progress import load_torch
@@ -118,6 +119,7 @@ def evaluate(args: argparse.Namespace) -> int:
         print(f"restorerid: {failure}", file=sys.stderr)
     state.wait_for_everyone()
     if state.is_main_process:
+        remove_left_claims(run.files_written(methods, people))
         print(write_report(run, methods, people, args.beside, args.grid_rows), end="")
     return 1 if run.failures else 0
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from .. import ranges
 from ..faces.face_limits import SMALL_FACE, Limits
-from ..run_folder import DIGESTS, Digests, check_not_read, keep_settings, sha256_of
+from ..run_folder import (
+    DIGESTS,
+    Digests,
+    check_not_read,
+    keep_settings,
+    remove_left_claims,
+    sha256_of,
+)
 from .arguments import add_device, add_models, number
 from .progress import load_torch
 
@@ -122,6 +129,7 @@ def prepare(args: argparse.Namespace) -> int:
     run.prepare_all(mine)
     state.wait_for_everyone()
     if state.is_main_process:
+        remove_left_claims(run.output / group.name for group in groups)
         print(finish(run, groups, args.shards), end="")
     return 0 if all(run.is_done(group) for group in groups) else 1
 

@@ -15,7 +15,7 @@ from ..engine.options import RESTORE
 from ..faces.people import BLIND, LEAVE
 from ..images.tone import AUTO, COLORS
 from ..photo_jobs import Job, files_written, plan, to_do
-from ..run_folder import DIGESTS, Digests, check_not_read
+from ..run_folder import DIGESTS, Digests, check_not_read, remove_left_claims
 from .arguments import number
 from .engine_arguments import add_engine_options, restore_options
 from .progress import load_torch
@@ -127,6 +127,7 @@ def restore(args: argparse.Namespace) -> int:
         args.output.mkdir(parents=True, exist_ok=True)
         restorer = open_restorer(options, models, load_faces(models))
         restore_all(restorer, waiting, options.aligned, basis, args.overwrite, args.report)
+    remove_left_claims(job.output for job in jobs)
     if args.json:
         print(json.dumps([asdict(job) for job in jobs], default=str, indent=2))
     return report(jobs, args.output)

@@ -72,6 +72,7 @@ def test_a_killed_run_is_taken_up_where_it_stopped(folder, command, tmp_path):
     assert 2 <= len(done) < 6
     for path in done:
         Image.open(path).load()  # whole
+        path.with_name(f".{path.name}.claim").touch()  # as if killed when it was just finished
 
     again = finished(run)
     assert again.returncode == 1

@@ -21,6 +21,7 @@ from restorerid_core.run_folder import (
     claimed,
     folded,
     keep_settings,
+    remove_left_claims,
 )
 
 SIZE = 300_000
@@ -121,6 +122,14 @@ def test_a_claim_keeps_others_off_and_dies_with_its_process(tmp_path):
         other.kill()
         other.communicate()
     assert not list(tmp_path.iterdir())
+
+
+def test_claims_of_killed_processes_are_removed_and_those_of_living_ones_kept(tmp_path):
+    killed, alive = tmp_path / ".killed.png.claim", tmp_path / ".alive.png.claim"
+    killed.touch()
+    with claim(tmp_path / "alive.png"):
+        remove_left_claims(tmp_path / name for name in ("killed.png", "alive.png", "none.png"))
+        assert [*tmp_path.iterdir()] == [alive]
 
 
 def linked(link: Callable[[Path, Path], None]) -> Callable[[Path], Path]:
