@@ -19,8 +19,8 @@ from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.faces.align import ARCFACE_FACE, align_face
 from restorerid_core.faces.find.analyzer import FaceAnalyzer, load_analyzer
 from restorerid_core.faces.find.packs import find_pack
-from restorerid_core.images.files import read_photo
 from restorerid_core.images.prepare import bgr_from_image, resize
+from restorerid_core.photo_files.read import read_photo
 
 FFHQ_LANDMARKS = np.array(
     [[192.98, 239.95], [318.90, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]],

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from restorerid_core.evaluation.identities import find_identities
 from restorerid_core.faces.find.analyzer import DetectedFace, FaceAnalyzer, load_analyzer
 from restorerid_core.faces.find.packs import find_pack
-from restorerid_core.images.files import read_photo
 from restorerid_core.images.prepare import bgr_from_image
+from restorerid_core.photo_files.read import read_photo
 
 SAME = 0.75
 """Cosine to the same photo seen alone from which on a face counts as found and well aligned."""

@@ -55,7 +55,7 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
         RestorerIDError: OUT is a file, a path is nowhere, a folder has no photo or is to get the
             results, two photos would get one name, or a result would be written over a photo.
     """
-    from .images.files import list_photos, warn_of_others
+    from .photo_files.folders import list_photos, warn_of_others
 
     check_places(photos, output)
     files: list[Path] = []
@@ -100,7 +100,7 @@ def to_do(
         RestorerIDError: there are results of anything else, and they are to stay; or a picture
             that is not said to be a result.
     """
-    from .images.files import read_basis
+    from .photo_files.results import read_basis
 
     stale, foreign = {}, []
     for job in jobs:

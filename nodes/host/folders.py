@@ -10,7 +10,7 @@ import folder_paths
 
 from ...restorerid_core.errors import RestorerIDError
 from ...restorerid_core.faces.people_folder import readable
-from ...restorerid_core.images.files import list_folders
+from ...restorerid_core.photo_files.folders import list_folders
 from ...restorerid_core.ranges import check_text
 
 ALLOW = "RESTORERID_FOLDERS"

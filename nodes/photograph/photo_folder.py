@@ -8,7 +8,8 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ...restorerid_core.errors import RestorerIDError
-from ...restorerid_core.images.files import list_photos, passed_over, read_photo
+from ...restorerid_core.photo_files.folders import list_photos, passed_over
+from ...restorerid_core.photo_files.read import read_photo
 from ...restorerid_core.ranges import PHOTO_INDEX
 from ..host.folders import check_link, find_folder, fingerprint, plain_name, readable
 from ..host.types import CATEGORY

@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from ...restorerid_core.errors import RestorerIDError
 from ...restorerid_core.faces.people import Person, merge_people
 from ...restorerid_core.faces.people_folder import find_sources, read_people, readable
-from ...restorerid_core.images.files import passed_over
+from ...restorerid_core.photo_files.folders import passed_over
 from ..host.folders import check_link, find_folder, fingerprint
 from ..host.types import CATEGORY
 from .reference import people_output, references_input

@@ -140,8 +140,9 @@ def degrade_photo(
         RestorerIDError: the photo cannot be read, or is too small.
         OSError: the copy cannot be written.
     """
-    from ..images.files import read_photo, save
     from ..images.prepare import resize, working_size
+    from ..photo_files.read import read_photo
+    from ..photo_files.results import save
 
     made_of = photo_basis(job, basis)
     photo = read_photo(job.photo).movedim(-1, 0)[None]

@@ -136,7 +136,8 @@ def restore_portrait(
     """
     from ..demo.picture import degraded, portrait
     from ..demo.sheet import result_sheet
-    from ..images.files import read_photo, save
+    from ..photo_files.read import read_photo
+    from ..photo_files.results import save
 
     (output / "input").mkdir(parents=True, exist_ok=True)
     photo, reference = (output / "input" / name for name in ("photo.png", "reference.png"))
@@ -158,7 +159,8 @@ def restore_face(output: Path, options: RestoreOptions) -> Path:
         RestorerIDError: its files or dlib's are missing, or the face could not be restored.
     """
     from ..demo.small_sheet import Faces, small_sheet
-    from ..images.files import read_photo, save
+    from ..photo_files.read import read_photo
+    from ..photo_files.results import save
 
     faces = Faces.of_the_portrait()
     folder = output / "input"

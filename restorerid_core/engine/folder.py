@@ -13,9 +13,10 @@ from tqdm import tqdm
 from ..atomic_files import write_text
 from ..errors import explain
 from ..faces.people_folder import readable
-from ..images.files import read_photo, save
 from ..images.grid import labelled_grid
 from ..markdown import markdown_text, to_markdown
+from ..photo_files.read import read_photo
+from ..photo_files.results import save
 from ..photo_jobs import Job, photo_basis, report_files, to_do
 from ..run_folder import Basis, claimed
 from .devices import free_memory

@@ -12,7 +12,7 @@ from ..faces.find.analyzer import FaceAnalyzer
 from ..faces.people import Person, merge_people
 from ..faces.people_folder import find_sources, read_people
 from ..faces.reference import KnownPerson, look_alikes, study_person
-from ..images.files import list_photos, warn_of_others
+from ..photo_files.folders import list_photos, warn_of_others
 from .options import split_reference
 
 log = logging.getLogger(__name__)

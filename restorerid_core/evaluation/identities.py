@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..errors import RestorerIDError
 from ..faces.people import Person
-from ..images.files import list_folders, list_photos, read_photo
 from ..images.prepare import prepare
+from ..photo_files.folders import list_folders, list_photos
+from ..photo_files.read import read_photo
 
 ORIGINAL, REFERENCE = "gt", "ref"
 """Names, without their endings, of the two photos in each person's folder."""

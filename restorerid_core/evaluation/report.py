@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic_files import write_text
-from ..images.files import read_photo, save
 from ..images.grid import labelled_grid
 from ..markdown import to_markdown
+from ..photo_files.read import read_photo
+from ..photo_files.results import save
 from .identities import Identity
 from .meter import Scores
 from .methods import Method

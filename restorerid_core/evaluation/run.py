@@ -17,8 +17,9 @@ from ..degradation.pipeline import Degradation
 from ..engine.photos import PhotoRestorer
 from ..engine.quality import Musiq, Quality
 from ..errors import RestorerIDError, explain
-from ..images.files import read_basis, read_photo, save
 from ..images.prepare import prepare
+from ..photo_files.read import read_photo
+from ..photo_files.results import read_basis, save
 from ..run_folder import Basis, Digests, claimed, difference, digest_of, refuse, sha256_of
 from .identities import Identity
 from .meter import METRICS, Meter, Scores

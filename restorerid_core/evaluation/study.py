@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic_files import write_text
 from ..errors import RestorerIDError
-from ..images.files import read_photo
+from ..photo_files.read import read_photo
 from .identities import Identity
 
 if TYPE_CHECKING:

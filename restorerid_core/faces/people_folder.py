@@ -8,8 +8,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import RestorerIDError
-from ..images.files import list_folders, list_photos, read_photo
 from ..images.prepare import at_most, check_image
+from ..photo_files.folders import list_folders, list_photos
+from ..photo_files.read import read_photo
 from .people import Person, merge_people
 
 LARGEST = 2048

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..atomic_files import replacing
 from ..errors import RestorerIDError
-from ..images.files import save
+from ..photo_files.results import save
 from .averages import averaged, moving_average
 from .checkpoints import Checkpoints
 from .run_config import RunConfig

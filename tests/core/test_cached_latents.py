@@ -18,8 +18,9 @@ from restorerid_core.__main__ import main
 from restorerid_core.demo.picture import portrait
 from restorerid_core.engine import small_network
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.images.files import read_photo, save
 from restorerid_core.images.prepare import resize
+from restorerid_core.photo_files.read import read_photo
+from restorerid_core.photo_files.results import save
 from restorerid_core.training.cache_latents import LatentCache, LatentsConfig, alter
 from restorerid_core.training.cached_latents import CachedLatents, KeptStream
 from restorerid_core.training.data import AlignedFaces

@@ -11,8 +11,8 @@ from restorerid_core.degradation.config import PRESETS
 from restorerid_core.degradation.pipeline import Degradation
 from restorerid_core.faces.align import align_face
 from restorerid_core.faces.find.analyzer import FaceAnalyzer
-from restorerid_core.images.files import read_photo
 from restorerid_core.images.prepare import bgr_from_image
+from restorerid_core.photo_files.read import read_photo
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from made_photos import smooth_photo
 from PIL import Image
 
 from restorerid_core.__main__ import main
-from restorerid_core.images.files import save
+from restorerid_core.photo_files.results import save
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from restorerid_core.evaluation.methods import BASELINES, METHODS, USUAL, parse_
 from restorerid_core.evaluation.report import write_report
 from restorerid_core.evaluation.run import EvaluationRun
 from restorerid_core.evaluation.table import read_csv
-from restorerid_core.images.files import read_photo, save
+from restorerid_core.photo_files.read import read_photo
+from restorerid_core.photo_files.results import save
 from restorerid_core.run_folder import DIGESTS, digest_of
 
 INPUT = BASELINES[0]

@@ -17,8 +17,8 @@ from restorerid_core.errors import RestorerIDError
 from restorerid_core.evaluation.likeness import at_place, find_face, landmark_mse, likeness
 from restorerid_core.evaluation.meter import METRICS, Meter, open_meter
 from restorerid_core.faces.find.analyzer import FaceAnalyzer
-from restorerid_core.images.files import read_photo
 from restorerid_core.images.prepare import bgr_from_image
+from restorerid_core.photo_files.read import read_photo
 from restorerid_core.quality.lpips import load_lpips, lpips_weights
 from restorerid_core.quality.pixels import psnr, ssim
 

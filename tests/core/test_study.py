@@ -11,7 +11,7 @@ import torch
 from restorerid_core.__main__ import main
 from restorerid_core.errors import RestorerIDError
 from restorerid_core.evaluation.study import NEITHER, count_votes
-from restorerid_core.images.files import save
+from restorerid_core.photo_files.results import save
 
 sys.path.append(str(Path(__file__).parents[1] / "host"))  # for `browser`, which needs no ComfyUI
 METHODS = ("base", "aidsa")

@@ -9,7 +9,7 @@ from helpers import Golden
 from safetensors.torch import save_file
 from training_scenes import CLIP_DIM, CLIP_LENGTH, SMALL_SIZES, Photos, train
 
-from restorerid_core.images.files import save
+from restorerid_core.photo_files.results import save
 from restorerid_core.run_folder import claim
 from restorerid_core.weights.adapter_file import load_adapter
 

@@ -21,7 +21,7 @@ from restorerid_core.engine.load_sd15 import load_sd15
 from restorerid_core.engine.restorer import Restorer
 from restorerid_core.engine.settings import Settings
 from restorerid_core.errors import RestorerIDError
-from restorerid_core.images.files import read_photo
+from restorerid_core.photo_files.read import read_photo
 from restorerid_core.training.config import AdapterSizes, Stage, TrainingConfig
 from restorerid_core.training.stages import train_stage
 from restorerid_core.weights.layout import FIR, ID_ATTENTION, SPADE, group_of

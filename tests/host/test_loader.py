@@ -39,7 +39,7 @@ def folder(module, tmp_path, monkeypatch):
     path.mkdir(parents=True)
     entry = ([str(path)], module.EXTENSIONS)
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "restorerid", entry)
-    monkeypatch.delitem(folder_paths.filename_list_cache, "restorerid", raising=False)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     return path
 
 

@@ -78,7 +78,7 @@ def test_one_bad_photo_does_not_stop_the_others(node, album, prompts):
     for index, words in enumerate(
         (
             "photo 1 of 3: photo1.png, 40x30 px",
-            "photo2.jpg' is not an image of a kind that Pillow reads",
+            "photo2.jpg' is not an image of a kind that is read",
             "photo 3 of 3: photo10.png, 60x30 px",
             f"all 3 photos of '{album}' are done (index 3; the last is 2): set index to 0",
             "are done (index 4",

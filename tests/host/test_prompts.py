@@ -1,5 +1,7 @@
 """The engine and ComfyUI encode a prompt of any length alike, on the same small text encoder."""
 
+from importlib.metadata import version
+
 import pytest
 import torch
 from helpers import seeded_state_dict
@@ -9,6 +11,10 @@ from restorerid_core.engine.clip import END, TEXT_PREFIX, encode_prompts, tokeni
 from restorerid_core.engine.read_sizes import text_config
 from restorerid_core.engine.sd15_shapes import clip_shapes
 
+# Older ones rewrite quotation marks, ligatures and entities first, and so does ComfyUI with them.
+OTHERWISE = pytest.mark.skipif(
+    int(version("transformers").split(".")[0]) < 5, reason="transformers 4 rewrites such a prompt"
+)
 EMBEDDINGS = {"token_embedding.weight": (49408, 128), "position_embedding.weight": (77, 128)}
 LONG = "a very old photograph of a smiling woman, best quality, " * 20
 
@@ -27,7 +33,9 @@ def weights():
         ("face " * 75, 1),
         ("face " * 76, 2),
         (LONG, 4),
-        ("\u5199\u771f &amp; O\u2019Neil\u2019s e\u0301mile \ufb01ne", 1),
+        pytest.param(
+            "\u5199\u771f &amp; O\u2019Neil\u2019s e\u0301mile \ufb01ne", 1, marks=OTHERWISE
+        ),
     ],
 )
 def test_a_prompt_of_any_length(comfy_root, tmp_path, weights, parity, prompt, parts):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ...errors import RestorerIDError
-from ...images.files import list_folders, list_photos, read_photo
 from ...images.prepare import check_image, resize
+from ...photo_files.folders import list_folders, list_photos
+from ...photo_files.read import read_photo
 from .faces import PreparedFace
 
 

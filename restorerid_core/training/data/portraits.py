@@ -12,8 +12,8 @@ from ...faces.choose import choose_face
 from ...faces.crop import CropFace, extract
 from ...faces.find.analyzer import FaceAnalyzer
 from ...faces.reference import ReferenceFace, reference_face
-from ...images.files import read_photo
 from ...images.prepare import bgr_from_image, check_image, resize
+from ...photo_files.read import read_photo
 from .cleaning import Drop
 
 

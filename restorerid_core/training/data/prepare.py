@@ -15,7 +15,7 @@ from ...atomic_files import read_json, replacing, write_json
 from ...errors import RestorerIDError, explain
 from ...faces.face_limits import Limits
 from ...faces.find.analyzer import FaceAnalyzer
-from ...images.files import save
+from ...photo_files.results import save
 from ...run_folder import claimed, sha256_of
 from .cleaning import FAILED, Drop, clean, cosines
 from .clip import ClipFeatures

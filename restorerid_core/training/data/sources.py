@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import RestorerIDError
 from ...faces.people import name_key
-from ...images.files import list_folders, list_photos, warn_of_others
+from ...photo_files.folders import list_folders, list_photos, warn_of_others
 
 SINGLES = 100
 """Photos of unknown people in a group: what a run that was killed has to do again at most."""

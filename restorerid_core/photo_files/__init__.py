@@ -1,0 +1,1 @@
+"""Photographs on disk: their kinds, samples, colour profiles and tags, read and given back."""

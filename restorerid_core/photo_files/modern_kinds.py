@@ -1,0 +1,113 @@
+"""HEIF (pillow-heif) and JPEG XL (libjxl); neither turns by EXIF, for the file itself says how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import kinds
+from .photo import Alpha, Photo, Tags, UnreadableError, check_size
+from .pillow_kinds import SPACES
+
+DISPLAY_P3, HDR_TRANSFERS = 12, {16: "PQ", 18: "HLG"}
+"""Codes of ITU-T H.273: primaries, and transfers of high dynamic range."""
+D65 = (0.3127, 0.3290)
+P3_PRIMARIES = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
+"""x and y of red, green and blue."""
+
+
+def read_heif(path: Path) -> Photo:
+    """The primary picture, upright.
+
+    Raises:
+        UnreadableError: it is of high dynamic range.
+        TooLargeError: it has too many pixels.
+        Exception: what libheif raises for a damaged file.
+    """
+    from pillow_heif import open_heif
+
+    picture = open_heif(path, convert_hdr_to_8bit=False)
+    check_size(*picture.size)
+    info = picture.info
+    codes: dict[str, Any] = info.get("nclx_profile") or {}
+    profile = info.get("icc_profile") or None
+    transfer = HDR_TRANSFERS.get(codes.get("transfer_characteristics", 0))
+    if transfer and profile is None:
+        raise UnreadableError(
+            f"is a picture of high dynamic range ({transfer}), which is not read: export it for "
+            "standard screens, as JPEG or HEIC in sRGB or Display P3"
+        )
+    if profile is None and codes.get("color_primaries") == DISPLAY_P3:
+        profile = display_p3()
+    samples = np.asarray(picture)
+    samples = samples if samples.ndim == 3 else samples[..., None]
+    depth, stored = int(info.get("bit_depth", 8)), 8 * samples.itemsize
+    white = (2**depth - 1) << (stored - depth) if stored > depth else 2**stored - 1
+    has_alpha = picture.has_alpha
+    alpha = (
+        (Alpha.PREMULTIPLIED if picture.premultiplied_alpha else Alpha.STRAIGHT)
+        if has_alpha
+        else None
+    )
+    colours = samples.shape[2] - has_alpha
+    exif = (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
+    tags = Tags(exif, info.get("xmp") or None)
+    return Photo(samples, SPACES[colours], white, kinds.HEIF, False, alpha, colours, profile, tags)
+
+
+def read_jpeg_xl(path: Path) -> Photo:
+    """The first frame, upright.
+
+    Raises:
+        TooLargeError: it has too many pixels.
+        Exception: what libjxl raises for a damaged file.
+    """
+    import pillow_jxl  # noqa: F401  (Pillow learns the format)
+    from imagecodecs import jpegxl_decode
+    from PIL import Image
+
+    with Image.open(path, formats=("JXL",)) as image:
+        check_size(image.width, image.height)
+        info, coarse = image.info, np.asarray(image)
+    samples = jpegxl_decode(path.read_bytes(), index=0)
+    samples = samples if samples.ndim == 3 else samples[..., None]
+    white = {"B": 255, "H": _white(samples, coarse)}.get(samples.dtype.char, 1)
+    has_alpha = samples.shape[2] in (2, 4)
+    colours = samples.shape[2] - has_alpha
+    tags = Tags(
+        (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None, info.get("xmp") or None
+    )
+    profile = info.get("icc_profile") or None
+    alpha = Alpha.STRAIGHT if has_alpha else None
+    return Photo(
+        samples, SPACES[colours], white, kinds.JPEG_XL, False, alpha, colours, profile, tags
+    )
+
+
+def _white(samples: np.ndarray, coarse: np.ndarray) -> float:
+    """What libjxl gave for white, which it does not say: that of the file's depth.
+
+    Args:
+        coarse: the same picture by Pillow, whose white is known.
+    """
+    bits = 8 * coarse.itemsize
+    at = int(coarse.argmax())
+    highest, seen = float(samples.ravel()[at]), float(coarse.ravel()[at]) / (2**bits - 1)
+    depths = range(16, 8, -1)
+    return min((2**depth - 1 for depth in depths), key=lambda white: abs(highest / white - seen))
+
+
+def display_p3() -> bytes:
+    """The profile of Display P3: its primaries, and sRGB's curve."""
+    from imagecodecs import cms_profile
+
+    steps = np.linspace(0, 1, 4096)
+    curve = np.where(steps > 0.04045, ((steps + 0.055) / 1.055) ** 2.4, steps / 12.92)
+    return cms_profile(
+        "rgb",
+        primaries=P3_PRIMARIES,
+        whitepoint=D65,
+        transferfunction=curve.astype(np.float32),
+    )
