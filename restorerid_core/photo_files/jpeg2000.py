@@ -13,10 +13,13 @@ from . import kinds
 from .photo import Alpha, Photo, Space, UnreadableError, check_size
 
 HEADER, COLOUR, PALETTE, CHANNELS, CODESTREAM = b"jp2h", b"colr", b"pclr", b"cdef", b"jp2c"
+IMAGE_HEADER, DEPTHS, MAPPING, CARRIED = b"ihdr", b"bpcc", b"cmap", (b"uuid", b"xml ")
 SIZE_MARKER = b"\xff\x4f\xff\x51"
 SPACES = {12: Space.CMYK, 16: Space.RGB, 17: Space.GREY, 18: Space.RGB}
 """By EnumCS; 18 is YCC, of which RGB is made."""
 YCC = 18
+ENUMERATED, YCC_CODE, RGB_CODE = b"\1\0\0", YCC.to_bytes(4, "big"), (16).to_bytes(4, "big")
+"""How a box of colours begins that names them by a code; and codes."""
 BY_CHANNELS = {1: Space.GREY, 2: Space.GREY, 3: Space.RGB, 4: Space.RGB}
 OPACITY = {1: Alpha.STRAIGHT, 2: Alpha.PREMULTIPLIED}
 """By the type of a channel."""
@@ -50,6 +53,13 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Name and content of each box at one level; nothing of a bare codestream."""
     if data[:4] == SIZE_MARKER:
         return
+    for name, start, end in _places(data):
+        if name != CODESTREAM:  # it is not needed twice
+            yield name, data[start:end]
+
+
+def _places(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name of each box at one level, and where its content begins and ends."""
     at = 0
     while at + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, at)
@@ -60,8 +70,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         end = at + size if size else len(data)
         if end < start:
             raise ValueError(f"a box of {size} bytes")
-        if name != CODESTREAM:  # it is not needed twice
-            yield name, data[start:end]
+        yield name, start, end
         at = end
 
 
@@ -130,3 +139,42 @@ def _ycc_to_rgb(samples: np.ndarray, white: float) -> np.ndarray:
     made = [y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue]
     rgb = np.clip(np.rint(np.stack(made, -1)), 0, white).astype(samples.dtype)
     return np.concatenate([rgb, samples[..., 3:]], -1)
+
+
+def write_jpeg2000(photo: Photo, source: Path, target: Path) -> None:
+    """Reversibly coded; colours, channels and other boxes of `source`, if it is of this kind."""
+    from imagecodecs import jpeg2k_encode
+
+    samples = photo.samples[..., 0] if photo.samples.shape[2] == 1 else photo.samples
+    old = source.read_bytes() if photo.kind == kinds.JPEG2000 else b""
+    bare = old[:4] == SIZE_MARKER
+    form = "j2k" if bare else "jp2"
+    bits = int(photo.white).bit_length()
+    samples = np.ascontiguousarray(samples)
+    made = bytes(jpeg2k_encode(samples, 0, codecformat=form, bitspersample=bits, reversible=True))
+    if not old or bare:
+        target.write_bytes(made)
+        return
+    old_boxes = list(_boxes(old))
+    header = next((content for name, content in old_boxes if name == HEADER), b"")
+    kept = [box for box in _boxes(header) if box[0] not in (IMAGE_HEADER, DEPTHS, PALETTE, MAPPING)]
+    if any(name == COLOUR and content[:7] == ENUMERATED + YCC_CODE for name, content in kept):
+        kept = [(COLOUR, ENUMERATED + RGB_CODE)]  # of which RGB was made
+    with target.open("wb") as file:
+        at = 0
+        for name, start, end in _places(made):
+            if name == HEADER:
+                own = [box for box in _boxes(made[start:end]) if box[0] in (IMAGE_HEADER, DEPTHS)]
+                file.write(_box(HEADER, b"".join(_box(*box) for box in (*own, *kept))))
+            elif name == CODESTREAM:
+                for box in old_boxes:
+                    if box[0] in CARRIED:
+                        file.write(_box(*box))
+                file.write(_box(CODESTREAM, made[start:end]))
+            else:
+                file.write(made[at:end])
+            at = end
+
+
+def _box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), name) + content

@@ -43,8 +43,8 @@ def read_heif(path: Path) -> Photo:
         profile = display_p3()
     samples = np.asarray(picture)
     samples = samples if samples.ndim == 3 else samples[..., None]
-    depth, stored = int(info.get("bit_depth", 8)), 8 * samples.itemsize
-    white = (2**depth - 1) << (stored - depth) if stored > depth else 2**stored - 1
+    depth = min(int(info.get("bit_depth", 8)), 8 * samples.itemsize)
+    samples = samples >> (8 * samples.itemsize - depth)  # they stand at the top of 16 bits
     has_alpha = picture.has_alpha
     alpha = (
         (Alpha.PREMULTIPLIED if picture.premultiplied_alpha else Alpha.STRAIGHT)
@@ -54,7 +54,16 @@ def read_heif(path: Path) -> Photo:
     colours = samples.shape[2] - has_alpha
     exif = (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
     tags = Tags(exif, info.get("xmp") or None)
-    return Photo(samples, SPACES[colours], white, kinds.HEIF, False, alpha, colours, profile, tags)
+    return Photo(
+        samples,
+        SPACES[colours],
+        2**depth - 1,
+        kinds.HEIF,
+        alpha=alpha,
+        alpha_at=colours,
+        profile=profile,
+        tags=tags,
+    )
 
 
 def read_jpeg_xl(path: Path) -> Photo:

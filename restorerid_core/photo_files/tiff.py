@@ -125,7 +125,7 @@ def _samples(page: TiffPage) -> tuple[np.ndarray, float]:
         samples = np.moveaxis(samples, 0, -1)
     kind = samples.dtype.kind
     if kind == "b":
-        return samples.astype(np.uint8), 1
+        return samples * np.uint8(255), 255
     if kind == "f":
         return samples, 1
     if kind not in "iu" or bits > 16:
@@ -136,6 +136,8 @@ def _samples(page: TiffPage) -> tuple[np.ndarray, float]:
     if kind == "i":  # black is 0: what is below has no meaning
         check_range(samples, 2 ** (bits - 1) - 1)
         return samples.view(f"u{samples.itemsize}"), 2 ** (bits - 1) - 1
+    if bits < 8 and name_of(page.photometric) != "PALETTE":  # a restored face needs 8
+        return samples * np.uint8(255 // (2**bits - 1)), 255
     return samples, 2**bits - 1
 
 

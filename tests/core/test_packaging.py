@@ -24,7 +24,9 @@ BROUGHT_ALONG = {"opencv-python-headless", "scikit-image"}
 """Which pyiqa asks for."""
 PACKAGES = {
     "PIL": "pillow", "cv2": "opencv-python-headless", "dlib": "dlib-bin",
-    "pillow_heif": "pillow-heif", "pillow_jxl": "pillow-jxl-plugin", "skimage": "scikit-image", "yaml": "pyyaml",
+    "pillow_heif": "pillow-heif", "pillow_jxl": "pillow-jxl-plugin",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
     "huggingface_hub": "huggingface-hub",
 }  # fmt: skip
 """Of modules that are not called as their packages are."""

@@ -1,0 +1,268 @@
+"""A restored photograph goes back into a file like its own: only new pixels are new samples."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..atomic_files import replacing
+from ..errors import RestorerIDError
+from . import kinds
+from .colour import Colours, strips
+from .exif import upright_exif, upright_xmp
+from .jpeg2000 import write_jpeg2000
+from .photo import FULL, Alpha, Photo, Space
+from .read import open_photo
+from .tiff_writer import write_tiff
+
+INSTEAD = {
+    kinds.AVIF: kinds.PNG,
+    kinds.GIF: kinds.PNG,
+    kinds.HEIF: kinds.PNG,
+    kinds.JPEG_XL: kinds.PNG,
+    kinds.RAW: kinds.TIFF,
+}
+"""Kinds that are written as another, for their coders would lose again, or keep too little."""
+FORMATS = {
+    "jpeg": kinds.JPEG,
+    "jp2": kinds.JPEG2000,
+    "png": kinds.PNG,
+    "tiff": kinds.TIFF,
+    "webp": kinds.WEBP,
+}
+"""What a user may choose."""
+
+
+def write_photo(
+    source: Path,
+    image: Tensor,
+    target: Path,
+    kind: str | None = None,
+    whole: bool = False,
+    keep_times: bool = False,
+) -> float:
+    """A photo that was restored, as a file like its own.
+
+    Where `image` is what `read_photo` gives of the photo, the samples of its file are written;
+    elsewhere new ones, in its space and depth. A photo without any new pixel is copied. JPEG is
+    coded anew, with the tables and subsampling of the photo.
+
+    Args:
+        source: the photo.
+        image: (H, W, 3) float in [0, 1], sRGB.
+        target: where it goes; it is there whole or not at all.
+        kind: which of the values of `FORMATS`; None for its own (`own_kind`).
+        whole: `image` is all new, of any size.
+        keep_times: the file gets the times of `source`.
+    Returns:
+        The part of the pixels that are new.
+    Raises:
+        RestorerIDError: `source` cannot be read, or `image` is of another size.
+        OSError: `target` cannot be written.
+    """
+    photo = open_photo(source)
+    pixels = image.detach().cpu().clamp(0, 1).float().numpy()
+    kind = kind or own_kind(photo.kind)
+    if whole:
+        photo, new = _of_pixels(photo, pixels), 1.0
+    else:
+        height, width = photo.samples.shape[:2]
+        if pixels.shape != (height, width, 3):
+            raise RestorerIDError(
+                f"the restored image has {pixels.shape[1]}x{pixels.shape[0]} px and the photo "
+                f"'{source}' {width}x{height}; expected the same: connect the image that was made "
+                "of this photo, at its full size."
+            )
+        photo, new = with_pixels(photo, pixels, str(source))
+    with replacing(target) as temporary:
+        if not new and kind == photo.kind:
+            shutil.copyfile(source, temporary)
+        else:
+            fitting = photo if _takes(kind, photo) else _of_pixels(photo, pixels)
+            WRITERS[kind](_in_whole_bytes(fitting, kind), source, temporary)
+        if keep_times:
+            status = source.stat()
+            os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return new
+
+
+def own_kind(kind: str) -> str:
+    """What a photo of a kind is written as."""
+    return INSTEAD.get(kind, kind)
+
+
+def with_pixels(photo: Photo, pixels: np.ndarray, name: str) -> tuple[Photo, float]:
+    """The photo with new samples where `pixels` are not what is seen of it; how many, of 1."""
+    samples = photo.samples if photo.samples.flags.writeable else photo.samples.copy()
+    colours, changed = Colours(photo, name), 0
+    for rows in strips(photo):
+        seen, _ = colours.seen(rows)
+        new = (pixels[rows] != seen).any(-1)
+        if not new.any():
+            continue
+        changed += int(new.sum())
+        part = samples[rows]
+        part[new, : colours.channels] = colours.from_srgb(pixels[rows][new][None])[0]
+        if photo.alpha:
+            part[new, photo.alpha_at] = photo.white
+    return replace(photo, samples=samples), changed / samples[..., 0].size
+
+
+def _takes(kind: str, photo: Photo) -> bool:
+    """Whether the samples of a photo can be written as they are."""
+    if kind == kinds.TIFF:
+        return True
+    beside = photo.samples.shape[2] - photo.space.channels
+    whole = photo.samples.dtype.kind == "u" and photo.white not in (127, 32767)
+    straight = photo.alpha is Alpha.STRAIGHT and beside == 1
+    own = kind == photo.kind
+    plain, coloured = photo.space in (Space.GREY, Space.RGB), photo.space is Space.RGB
+    return {
+        kinds.BMP: plain and whole and photo.white <= 255 and not beside,
+        kinds.JPEG: (plain or photo.space is Space.CMYK)
+        and whole and photo.white <= 255 and not beside,
+        kinds.JPEG2000: plain and whole and (own or not (beside or photo.profile)),
+        kinds.PNG: plain and whole and (not beside or straight),
+        kinds.PNM: plain and whole and not beside,
+        kinds.WEBP: coloured and whole and photo.white <= 255 and (not beside or straight),
+    }[kind]  # fmt: skip
+
+
+def _of_pixels(photo: Photo, pixels: np.ndarray) -> Photo:
+    """What is seen, as sRGB of 8 or 16 bits, with the tags of the photo."""
+    deep = photo.white > 255 or photo.samples.dtype.kind == "f"
+    white, dtype = (FULL, np.uint16) if deep else (255, np.uint8)
+    samples = np.empty(pixels.shape, dtype)
+    for top in range(0, len(pixels), 256):  # what is rounded at a time
+        samples[top : top + 256] = np.rint(pixels[top : top + 256] * np.float32(white))
+    return Photo(samples, Space.RGB, white, photo.kind, tags=photo.tags)
+
+
+def _in_whole_bytes(photo: Photo, kind: str) -> Photo:
+    """Samples with black at 0, as kinds other than TIFF have them; in PNG of 8 or 16 bits."""
+    if kind == kinds.TIFF:
+        return photo
+    samples, white = photo.samples, int(photo.white)
+    colours = samples[..., : photo.space.channels]
+    if photo.negative:
+        samples = samples.copy()
+        samples[..., : photo.space.channels] = white - colours
+    bits = white.bit_length()
+    if 8 < bits < 16 and kind in (
+        kinds.PNG,
+        kinds.PNM,
+    ):  # the upper bits again below: white stays white
+        samples = (samples << (16 - bits)) | (samples >> (2 * bits - 16))
+        white = FULL
+    return replace(photo, samples=np.ascontiguousarray(samples), white=white, negative=False)
+
+
+# One writer for each kind: (photo, source, target)
+
+
+def _write_png(photo: Photo, source: Path, target: Path) -> None:
+    from imagecodecs import png_encode
+
+    samples = photo.samples[..., 0] if photo.samples.shape[2] == 1 else photo.samples
+    data = png_encode(samples)
+    chunks = []
+    if photo.profile:
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(photo.profile)))
+    if photo.tags.dpi:
+        metre = [round(number / 0.0254) for number in photo.tags.dpi]
+        chunks.append((b"pHYs", struct.pack(">IIB", *metre, 1)))
+    if exif := _exif(photo):
+        chunks.append((b"eXIf", exif))
+    if photo.tags.xmp:
+        text = b"XML:com.adobe.xmp\0\0\0\0\0" + upright_xmp(photo.tags.xmp)
+        chunks.append((b"iTXt", text))
+    head = 8 + 25  # the signature, and IHDR
+    packed = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    ]
+    with target.open("wb") as file:
+        file.write(data[:head])
+        file.writelines(packed)
+        file.write(data[head:])
+
+
+def _write_jpeg(photo: Photo, source: Path, target: Path) -> None:
+    from PIL import Image, JpegImagePlugin
+
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0, "optimize": True}
+    if photo.kind == kinds.JPEG:
+        with Image.open(source, formats=("JPEG", "MPO")) as old:
+            options |= {
+                "qtables": getattr(old, "quantization", None),
+                "subsampling": JpegImagePlugin.get_sampling(old),
+                "progressive": bool(old.info.get("progressive")),
+                "comment": old.info.get("comment"),
+            }
+        options.pop("quality")
+        if options["subsampling"] == -1:  # one that Pillow cannot write
+            options["subsampling"] = 0
+    _save(photo, target, "JPEG", options)
+
+
+def _write_webp(photo: Photo, source: Path, target: Path) -> None:
+    _save(photo, target, "WEBP", {"lossless": True, "exact": True})
+
+
+def _write_bmp(photo: Photo, source: Path, target: Path) -> None:
+    _save(photo, target, "BMP", {})
+
+
+def _save(photo: Photo, target: Path, name: str, options: dict[str, Any]) -> None:
+    from PIL import Image
+
+    mode = {Space.GREY: "L", Space.RGB: "RGB", Space.CMYK: "CMYK"}[photo.space]
+    samples = photo.samples[..., 0] if mode == "L" else photo.samples
+    image = Image.fromarray(samples)
+    if mode == "CMYK":
+        image = Image.frombytes("CMYK", image.size, samples.tobytes())
+    tags = {
+        "icc_profile": photo.profile,
+        "exif": _led(_exif(photo)),
+        "xmp": upright_xmp(photo.tags.xmp) if photo.tags.xmp else None,
+        "dpi": photo.tags.dpi,
+    }
+    given = {key: value for key, value in (options | tags).items() if value is not None}
+    image.save(target, name, **given)
+
+
+def _write_pnm(photo: Photo, source: Path, target: Path) -> None:
+    height, width, channels = photo.samples.shape
+    white = int(photo.white)
+    head = f"P{5 if channels == 1 else 6}\n{width} {height}\n{white}\n"
+    samples = photo.samples.astype(">u2") if white > 255 else photo.samples
+    target.write_bytes(head.encode() + samples.tobytes())
+
+
+def _exif(photo: Photo) -> bytes | None:
+    return upright_exif(photo.tags.exif) if photo.tags.exif else None
+
+
+def _led(exif: bytes | None) -> bytes | None:
+    return exif and b"Exif\0\0" + exif
+
+
+Writer = Callable[[Photo, Path, Path], None]
+WRITERS: dict[str, Writer] = {
+    kinds.BMP: _write_bmp,
+    kinds.JPEG: _write_jpeg,
+    kinds.JPEG2000: write_jpeg2000,
+    kinds.PNG: _write_png,
+    kinds.PNM: _write_pnm,
+    kinds.TIFF: write_tiff,
+    kinds.WEBP: _write_webp,
+}
