@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +46,15 @@ def check_places(photos: Sequence[Path], output: Path) -> None:
         )
 
 
-def plan(photos: Sequence[Path], output: Path) -> list[Job]:
-    """A job for each photo; those of one name but for the ending keep it.
+def plan(
+    photos: Sequence[Path], output: Path, suffix: Callable[[Path], str] = lambda photo: ".png"
+) -> list[Job]:
+    """A job for each photo; results that would have one name are called after the whole file.
 
     Names are one, too, if some file system takes them for one.
+
+    Args:
+        suffix: the ending of a photo's result.
 
     Raises:
         RestorerIDError: OUT is a file, a path is nowhere, a folder has no photo or is to get the
@@ -71,8 +76,13 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
             raise RestorerIDError(f"the folder '{path}' has no photos; expected image files in it.")
         files += found
     files = list(dict.fromkeys(files))
-    stems = Counter(folded(file.stem) for file in files)
-    names = [file.stem if stems[folded(file.stem)] == 1 else file.name for file in files]
+    suffixes = [suffix(file) for file in files]
+    usual = [file.stem + end for file, end in zip(files, suffixes, strict=True)]
+    often = Counter(map(folded, usual))
+    names = [
+        name if often[folded(name)] == 1 or name == file.name else file.name + end
+        for file, end, name in zip(files, suffixes, usual, strict=True)
+    ]
     twice = Counter(map(folded, names))
     for name in names:
         if twice[folded(name)] > 1:
@@ -80,10 +90,10 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
                 f"two photos are called '{name}' and would overwrite each other's result; rename "
                 "one of them, or take their folders one by one, into different outputs."
             )
-    kept = [f.name for f, name in zip(files, names, strict=True) if name != f.stem]
-    if kept:
-        log.info("names with their ending, for others are alike: %s", ", ".join(kept))
-    jobs = [Job(f, output / f"{name}.png") for f, name in zip(files, names, strict=True)]
+    longer = [name for name, short in zip(names, usual, strict=True) if name != short]
+    if longer:
+        log.info("names with both endings, for others are alike: %s", ", ".join(longer))
+    jobs = [Job(file, output / name) for file, name in zip(files, names, strict=True)]
     check_not_read([job.output for job in jobs], files)
     return jobs
 
@@ -137,8 +147,9 @@ def photo_basis(job: Job, basis: Basis) -> Basis:
 
 def report_files(job: Job) -> tuple[Path, Path]:
     """The picture before/after and then the table of faces, which is written last."""
-    folder = job.output.parent / "report"
-    return folder / job.output.name, folder / f"{job.output.stem}.md"
+    folder, name = job.output.parent / "report", job.output.name
+    stem = job.output.stem if job.output.suffix.lower() == ".png" else name
+    return folder / f"{stem}.png", folder / f"{stem}.md"
 
 
 def files_written(jobs: Sequence[Job]) -> list[Path]:

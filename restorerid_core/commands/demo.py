@@ -194,6 +194,7 @@ def restore_one(
     """
     from ..engine.folder import restore_all
     from ..engine.open import choose_network, load_faces, open_restorer
+    from ..photo_files.kinds import PNG
 
     if networks is None:
         models, options = choose_network(options, musiq=options.id_scale is None)
@@ -203,7 +204,7 @@ def restore_one(
     output.mkdir(parents=True, exist_ok=True)
     restorer = open_restorer(options, *networks)
     (job,) = plan([photo], output)
-    restore_all(restorer, [job], options.aligned)
+    restore_all(restorer, [job], options.aligned, kind=PNG)
     if job.error:
         raise RestorerIDError(job.error)
     return job, restorer

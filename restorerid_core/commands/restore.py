@@ -8,12 +8,14 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from .. import ranges
 from ..engine.options import RESTORE
 from ..faces.people import BLIND, LEAVE
 from ..images.tone import AUTO, COLORS
+from ..photo_files.kinds import FORMATS, result_suffix
 from ..photo_jobs import Job, files_written, plan, to_do
 from ..run_folder import DIGESTS, Digests, check_not_read, remove_left_claims
 from .arguments import number
@@ -101,6 +103,13 @@ def add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="write report.md, and a picture before/after for each photo",
     )
+    add(
+        "--format",
+        choices=FORMATS,
+        help="kind of the results' files; default: that of each photo, with its bits, profile and "
+        "tags (HEIC, AVIF, JPEG XL and GIF become PNG, raw files TIFF)",
+    )
+    add("--keep-times", action="store_true", help="give the results the times of the photos")
     add("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=restore)
 
@@ -115,7 +124,9 @@ def restore(args: argparse.Namespace) -> int:
 
     options = restore_options(args)
     check_options(options)
-    jobs = share(plan(args.photos, args.output), options.device)
+    kind = FORMATS.get(args.format)
+    suffix = partial(result_suffix, kind=kind)
+    jobs = share(plan(args.photos, args.output, suffix), options.device)
     models, options = choose_network(options, musiq=options.id_scale is None)
     read = [*(job.photo for job in jobs), *files_read(options, models)]
     check_not_read(files_written(jobs), read)
@@ -126,7 +137,8 @@ def restore(args: argparse.Namespace) -> int:
     if waiting:
         args.output.mkdir(parents=True, exist_ok=True)
         restorer = open_restorer(options, models, load_faces(models))
-        restore_all(restorer, waiting, options.aligned, basis, args.overwrite, args.report)
+        keep = {"kind": kind, "keep_times": args.keep_times}
+        restore_all(restorer, waiting, options.aligned, basis, args.overwrite, args.report, **keep)
     remove_left_claims(job.output for job in jobs)
     if args.json:
         print(json.dumps([asdict(job) for job in jobs], default=str, indent=2))

@@ -16,7 +16,7 @@ from ..faces.people_folder import readable
 from ..images.grid import labelled_grid
 from ..markdown import markdown_text, to_markdown
 from ..photo_files.read import read_photo
-from ..photo_files.results import save
+from ..photo_files.results import save, save_restored
 from ..photo_jobs import Job, photo_basis, report_files, to_do
 from ..run_folder import Basis, claimed
 from .devices import free_memory
@@ -30,6 +30,8 @@ def restore_all(
     basis: Basis | None = None,
     overwrite: bool = False,
     report: bool = False,
+    kind: str | None = None,
+    keep_times: bool = False,
 ) -> None:
     """One photo after another; one that fails is noted in its job, and the next follows.
 
@@ -43,6 +45,8 @@ def restore_all(
             photo, whatever is there.
         overwrite: whether results of anything else are made again.
         report: whether to write a picture before/after and a table of the faces.
+        kind: of the results' files; None for each photo's own.
+        keep_times: whether they get the times of the photos.
     """
     work = restorer.restore_aligned if aligned else restorer.restore_photo
     for job in tqdm(claimed(jobs, lambda job: job.output), "photos", len(jobs), unit="photo"):
@@ -59,7 +63,10 @@ def restore_all(
                 elif job.output.exists():
                     for path in report_files(job):  # they were this result's
                         path.unlink(missing_ok=True)
-                save(result.image, job.output, made_of)
+                del photo  # the file is read once more, and the memory may be short
+                save_restored(
+                    job.photo, result.image, job.output, made_of, kind, aligned, keep_times
+                )
                 job.status, job.faces = "restored", tuple(asdict(face) for face in result.faces)
             except Exception as error:  # any library's: it is the photo's, not the folder's
                 job.status, job.error = "failed", explain(error)

@@ -42,6 +42,44 @@ SUFFIXES = {
 }
 """Endings of names by kind, the usual one first."""
 
+INSTEAD = {
+    AVIF: PNG,
+    GIF: PNG,
+    HEIF: PNG,
+    JPEG_XL: PNG,
+    RAW: TIFF,
+}
+"""Kinds that are written as another, for their coders would lose again, or keep too little."""
+FORMATS = {
+    "jpeg": JPEG,
+    "jp2": JPEG2000,
+    "png": PNG,
+    "tiff": TIFF,
+    "webp": WEBP,
+}
+"""What a user may choose."""
+
+
+def own_kind(kind: str) -> str:
+    """What a restored photo of a kind is written as."""
+    return INSTEAD.get(kind, kind)
+
+
+def result_suffix(photo: Path, kind: str | None = None) -> str:
+    """The ending of the file that a photo's result gets: the photo's own where it fits.
+
+    Args:
+        kind: of the result; None for `own_kind`. A photo of no known kind, which cannot be
+            restored, is taken for PNG.
+    """
+    if kind is None:
+        try:
+            kind = own_kind(kind_of(photo) or PNG)
+        except OSError:
+            kind = PNG
+    suffixes = SUFFIXES[kind]
+    return photo.suffix if photo.suffix.lower() in suffixes else suffixes[0]
+
 
 def kind_of(path: Path) -> str | None:
     """The kind of a file that can be opened; None if it is no picture of a kind known here.

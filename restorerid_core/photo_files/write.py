@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..atomic_files import replacing
 from ..errors import RestorerIDError
 from . import kinds
 from .colour import Colours, strips
@@ -23,23 +22,6 @@ from .jpeg2000 import write_jpeg2000
 from .photo import FULL, Alpha, Photo, Space
 from .read import open_photo
 from .tiff_writer import write_tiff
-
-INSTEAD = {
-    kinds.AVIF: kinds.PNG,
-    kinds.GIF: kinds.PNG,
-    kinds.HEIF: kinds.PNG,
-    kinds.JPEG_XL: kinds.PNG,
-    kinds.RAW: kinds.TIFF,
-}
-"""Kinds that are written as another, for their coders would lose again, or keep too little."""
-FORMATS = {
-    "jpeg": kinds.JPEG,
-    "jp2": kinds.JPEG2000,
-    "png": kinds.PNG,
-    "tiff": kinds.TIFF,
-    "webp": kinds.WEBP,
-}
-"""What a user may choose."""
 
 
 def write_photo(
@@ -59,8 +41,8 @@ def write_photo(
     Args:
         source: the photo.
         image: (H, W, 3) float in [0, 1], sRGB.
-        target: where it goes; it is there whole or not at all.
-        kind: which of the values of `FORMATS`; None for its own (`own_kind`).
+        target: where it goes, whatever that is called.
+        kind: one of the values of `kinds.FORMATS`; None for its own (`kinds.own_kind`).
         whole: `image` is all new, of any size.
         keep_times: the file gets the times of `source`.
     Returns:
@@ -71,7 +53,7 @@ def write_photo(
     """
     photo = open_photo(source)
     pixels = image.detach().cpu().clamp(0, 1).float().numpy()
-    kind = kind or own_kind(photo.kind)
+    kind = kind or kinds.own_kind(photo.kind)
     if whole:
         photo, new = _of_pixels(photo, pixels), 1.0
     else:
@@ -83,21 +65,15 @@ def write_photo(
                 "of this photo, at its full size."
             )
         photo, new = with_pixels(photo, pixels, str(source))
-    with replacing(target) as temporary:
-        if not new and kind == photo.kind:
-            shutil.copyfile(source, temporary)
-        else:
-            fitting = photo if _takes(kind, photo) else _of_pixels(photo, pixels)
-            WRITERS[kind](_in_whole_bytes(fitting, kind), source, temporary)
-        if keep_times:
-            status = source.stat()
-            os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+    if not new and kind == photo.kind:
+        shutil.copyfile(source, target)
+    else:
+        fitting = photo if _takes(kind, photo) else _of_pixels(photo, pixels)
+        WRITERS[kind](_in_whole_bytes(fitting, kind), source, target)
+    if keep_times:
+        status = source.stat()
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     return new
-
-
-def own_kind(kind: str) -> str:
-    """What a photo of a kind is written as."""
-    return INSTEAD.get(kind, kind)
 
 
 def with_pixels(photo: Photo, pixels: np.ndarray, name: str) -> tuple[Photo, float]:

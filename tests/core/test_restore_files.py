@@ -21,8 +21,8 @@ def test_plan_keeps_endings_where_names_would_clash(tmp_path, caplog):
         (tmp_path / name).touch()
     jobs = plan([tmp_path, tmp_path / "b.png"], Path("out"))
     names = {job.photo.name: job.output.name for job in jobs}
-    clashing = {name: f"{name}.png" for name in ("a.jpg", "a.png", "Anna.jpg", "anna.png")}
-    assert names == {**clashing, "b.png": "b.png"}
+    own = {name: name for name in ("a.png", "anna.png", "b.png")}
+    assert names == {**own, "a.jpg": "a.jpg.png", "Anna.jpg": "Anna.jpg.png"}
     assert "1 file(s)" in caplog.text and "notes.txt" in caplog.text
 
 

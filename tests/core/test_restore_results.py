@@ -162,12 +162,9 @@ def test_what_another_process_is_at_comes_last_and_is_not_made_again(three, out)
 def test_a_report_belongs_to_its_result(three, out, monkeypatch):
     table = out / "report/a.md"
 
-    def stop(image: Tensor, path: Path, basis: Any = None) -> None:
-        if path == out / "a.png":  # killed between report and picture, in whichever order
-            raise KeyboardInterrupt
-        save(image, path, basis)
-
-    monkeypatch.setattr("restorerid_core.engine.folder.save", stop)
+    # Killed between report and picture.
+    stop = Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr("restorerid_core.engine.folder.save_restored", stop)
     with pytest.raises(KeyboardInterrupt):
         run(three / "a.png", out, {"steps": 50}, "--report")
     monkeypatch.undo()

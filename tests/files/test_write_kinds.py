@@ -6,9 +6,9 @@ import torch
 from made_kinds import KINDS
 
 from restorerid_core.photo_files import kinds
-from restorerid_core.photo_files.kinds import SUFFIXES, kind_of
+from restorerid_core.photo_files.kinds import SUFFIXES, kind_of, own_kind
 from restorerid_core.photo_files.read import open_photo, read_photo
-from restorerid_core.photo_files.write import own_kind, write_photo
+from restorerid_core.photo_files.write import write_photo
 
 FACE = (slice(9, 21), slice(13, 30))
 LOSSY = {kinds.JPEG}

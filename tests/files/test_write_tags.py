@@ -15,6 +15,7 @@ from PIL import Image, JpegImagePlugin
 
 from restorerid_core.photo_files import kinds
 from restorerid_core.photo_files.exif import upright_exif
+from restorerid_core.photo_files.kinds import FORMATS
 from restorerid_core.photo_files.photo import Alpha
 from restorerid_core.photo_files.read import open_photo, read_photo
 from restorerid_core.photo_files.write import write_photo
@@ -50,8 +51,8 @@ def webp(path: Path) -> None:
 def tiff(path: Path) -> None:
     everything = exif()
     everything[315], everything[700] = "an artist", XMP
-    options: dict[str, Any] = {"exif": everything, "icc_profile": ADOBE, "dpi": (300, 300)}
-    Image.fromarray(EIGHT).save(path, **options)
+    options: dict[str, Any] = {"icc_profile": ADOBE, "dpi": (300, 300)}
+    Image.fromarray(EIGHT).save(path, exif=everything.tobytes(), **options)
 
 
 SOURCES = {"a.jpg": jpeg, "a.png": png, "a.webp": webp, "a.tif": tiff}
@@ -66,8 +67,6 @@ def with_face(path: Path) -> torch.Tensor:
 @pytest.mark.parametrize("form", [None, "jpeg", "png", "tiff", "webp"])
 @pytest.mark.parametrize("name", SOURCES)
 def test_tags_come_along(tmp_path, name, form):
-    from restorerid_core.photo_files.write import FORMATS
-
     source = tmp_path / name
     SOURCES[name](source)
     target = tmp_path / f"restored{Path(name).suffix if form is None else '.' + form}"
