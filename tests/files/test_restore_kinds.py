@@ -23,9 +23,12 @@ LOSSY = 24 / 255
 class Painter:
     """In place of a `PhotoRestorer`."""
 
+    def __init__(self, grey: float = 0.4):
+        self.grey = grey
+
     def restore_photo(self, photo: Tensor, step: Any) -> PhotoResult:
         image = photo.clone()
-        image[:, 8:24, 16:32] = 0.4
+        image[:, 8:24, 16:32] = self.grey
         return PhotoResult(image, (FaceResult(1, "blind", None, None, 0.5, None),))
 
 
@@ -104,9 +107,9 @@ def test_a_run_killed_before_the_new_result_knows_the_former_one(folder, tmp_pat
         real(temporary, path)
 
     monkeypatch.setattr(files.os, "replace", killed)
+    again = Job(job.photo, job.output)
     with pytest.raises(KeyboardInterrupt):
-        again = Job(job.photo, job.output)
-        restore_all(Painter(), [again], False, {"steps": 50}, True)  # pyright: ignore
+        restore_all(Painter(0.6), [again], False, {"steps": 50}, True)  # pyright: ignore
     monkeypatch.undo()
     assert (read_basis(job.output) or {})["steps"] == 20
     assert len(list((out / NOTES).iterdir())) == len(FEW)
