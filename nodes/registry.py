@@ -13,6 +13,7 @@ from .photograph.match_faces import RestorerIDMatchFaces
 from .photograph.photo_folder import RestorerIDPhotoFolder
 from .photograph.reference import RestorerIDReference
 from .photograph.reference_folder import RestorerIDReferenceFolder
+from .photograph.save_photo import RestorerIDSavePhoto
 from .portrait.apply import RestorerIDApply
 from .portrait.auto_scale import RestorerIDAutoScale
 from .portrait.color_fix import RestorerIDColorFix
@@ -39,5 +40,6 @@ NODES: list[type[io.ComfyNode]] = [
     RestorerIDScaleSweep,
     RestorerIDGrid,
     RestorerIDPhotoFolder,
+    RestorerIDSavePhoto,
     RestorerIDDegrade,
 ]

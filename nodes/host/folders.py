@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import folder_paths
@@ -28,20 +28,59 @@ def find_folder(folder: str) -> Path:
         RestorerIDError: the folder may not be read, or there is none.
     """
     root = folder_paths.get_input_directory()
+    path = _allowed(folder, "folder", lambda: _choices(root))
+    if not os.path.isdir(path):
+        found = "is a file, not a folder" if os.path.isfile(path) else "does not exist"
+        raise RestorerIDError(f"the folder '{path}' {found}: {_choices(root)}.")
+    return path
+
+
+def find_photo(photo: str) -> Path:
+    """A file in ComfyUI's input folder, or one that may be read by its full path.
+
+    Raises:
+        RestorerIDError: the file may not be read, or there is none.
+    """
+    advice = "connect `file` of RestorerID Photo Folder, or name a file of ComfyUI's input folder"
+    path = _allowed(photo, "photo", lambda: advice)
+    if not os.path.isfile(path):
+        raise RestorerIDError(f"there is no file '{readable(str(path))}': {advice}.")
+    return path
+
+
+def _allowed(text: str, name: str, advice: Callable[[], str]) -> Path:
+    """The path that a user named; relative ones are of ComfyUI's input folder."""
+    root = folder_paths.get_input_directory()
     # A path that Windows copied has quotes around it.
-    named = check_text(folder, LONGEST, "folder").strip().strip("\"'")
+    named = check_text(text, LONGEST, name).strip().strip("\"'")
     if not named:
-        raise RestorerIDError(f"`folder` is empty: {_choices(root)}.")
+        raise RestorerIDError(f"`{name}` is empty: {advice()}.")
     # `~` would tell who has a home here; a look at `\\server\share` sends credentials there.
     foreign = named.startswith("~") or named[:2].strip("\\/") == "" or "\0" in named
     path = Path(root if foreign else os.path.normpath(os.path.join(root, named)))
     if foreign or not may_read(path):
         raise RestorerIDError(
-            f"the folder '{named}' is not allowed: {_choices(root)}; {ALLOW} allows others."
+            f"the {name} '{named}' is not allowed: {advice()}; {ALLOW} allows others."
         )
-    if not os.path.isdir(path):
-        found = "is a file, not a folder" if os.path.isfile(path) else "does not exist"
-        raise RestorerIDError(f"the folder '{path}' {found}: {_choices(root)}.")
+    return path
+
+
+def output_folder(folder: str) -> Path:
+    """A folder in ComfyUI's output folder, which is made if need be.
+
+    Raises:
+        RestorerIDError: it is outside of it, or a file.
+    """
+    root = Path(folder_paths.get_output_directory())
+    named = check_text(folder, LONGEST, "folder").strip().strip("\"'")
+    path = Path(os.path.normpath(os.path.join(root, named)))
+    inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+    if "\0" in named or named.startswith("~") or not inside or path.is_file():
+        raise RestorerIDError(
+            f"`folder` is '{named}'; expected a folder in ComfyUI's output folder, such as "
+            "'restored': correct it."
+        )
+    path.mkdir(parents=True, exist_ok=True)
     return path
 
 

@@ -60,6 +60,12 @@ class RestorerIDPhotoFolder(io.ComfyNode):
                     tooltip="Which photo it is, its "
                     "size, and which files of the folder are no pictures.",
                 ),
+                io.String.Output(
+                    "file",
+                    display_name="file",
+                    tooltip="The full path of the photo's file: connect it to photo of RestorerID "
+                    "Save Photo.",
+                ),
             ],
         )
 
@@ -82,7 +88,9 @@ class RestorerIDPhotoFolder(io.ComfyNode):
         place = f"photo {index + 1} of {len(photos)}"
         size = f"{photo.shape[1]}x{photo.shape[0]} px"
         lines = [f"{place}: {path.name}, {size}", *filter(None, [passed_over(root)])]
-        return io.NodeOutput(photo[None], plain_name(path), len(photos), readable("\n".join(lines)))
+        return io.NodeOutput(
+            photo[None], plain_name(path), len(photos), readable("\n".join(lines)), str(path)
+        )
 
 
 def choose_photo(photos: list[Path], index: int, root: Path) -> Path:

@@ -40,15 +40,21 @@ def save_restored(
     kind: str | None = None,
     whole: bool = False,
     keep_times: bool = False,
-) -> None:
-    """Like `write_photo`, but whole or not at all, and with what it was made of kept beside it."""
+) -> float:
+    """Like `write_photo`, but whole or not at all, and with what it was made of kept beside it.
+
+    Args:
+        image: (3, H, W) in [0, 1], sRGB.
+        basis: what it was made of.
+    """
     with replacing(target) as temporary:
-        write_photo(source, image.movedim(0, -1), temporary, kind, whole, keep_times)
+        new = write_photo(source, image.movedim(0, -1), temporary, kind, whole, keep_times)
         if basis is not None:
             # First the note, then the result: a process that is killed between leaves either none
             # or the former result, of which the note still knows.
             former = {sha256_of(target): read_basis(target)} if target.is_file() else {}
             write_json(_note(target), {**former, sha256_of(temporary): basis})
+    return new
 
 
 def _note(path: Path) -> Path:

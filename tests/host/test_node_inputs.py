@@ -26,9 +26,10 @@ OUTPUTS = {
     "Loader": "RESTORERID",
     "MatchFaces": "RESTORERID_FACE[] IMAGE[] RESTORERID_CROPS[] STRING",
     "Metrics": "STRING IMAGE",
-    "PhotoFolder": "IMAGE STRING INT STRING",
+    "PhotoFolder": "IMAGE STRING INT STRING STRING",
     "Reference": "RESTORERID_REFERENCES",
     "ReferenceFolder": "RESTORERID_REFERENCES STRING",
+    "SavePhoto": "STRING STRING",
     "ScaleSweep": "FLOAT[] STRING[]",
     "Schedule": "SAMPLER SIGMAS",
 }
