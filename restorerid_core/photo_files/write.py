@@ -175,19 +175,24 @@ def _write_png(photo: Photo, source: Path, target: Path) -> None:
 def _write_jpeg(photo: Photo, source: Path, target: Path) -> None:
     from PIL import Image, JpegImagePlugin
 
-    options: dict[str, Any] = {"quality": 95, "subsampling": 0, "optimize": True}
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0}
     if photo.kind == kinds.JPEG:
         with Image.open(source, formats=("JPEG", "MPO")) as old:
-            options |= {
+            subsampling = JpegImagePlugin.get_sampling(old)
+            options = {
                 "qtables": getattr(old, "quantization", None),
-                "subsampling": JpegImagePlugin.get_sampling(old),
+                "subsampling": max(subsampling, 0),  # -1 is one that Pillow cannot write
                 "progressive": bool(old.info.get("progressive")),
                 "comment": old.info.get("comment"),
             }
-        options.pop("quality")
-        if options["subsampling"] == -1:  # one that Pillow cannot write
-            options["subsampling"] = 0
-    _save(photo, target, "JPEG", options)
+    try:
+        _save(photo, target, "JPEG", options)
+    except OSError:
+        if not options.get("progressive"):
+            raise
+        # All of a progressive file must fit into Pillow's buffer, which noise of many levels does
+        # not; in sequence the same samples do.
+        _save(photo, target, "JPEG", {**options, "progressive": False})
 
 
 def _write_webp(photo: Photo, source: Path, target: Path) -> None:

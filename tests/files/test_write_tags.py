@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import cv2
 import imagecodecs
 import numpy as np
 import pytest
@@ -95,6 +96,24 @@ def test_a_jpeg_keeps_its_coding(tmp_path):
         assert after.quantization == before.quantization
         assert JpegImagePlugin.get_sampling(after) == JpegImagePlugin.get_sampling(before) == 1
         assert after.info["progressive"] and after.info["comment"] == b"scan 7"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_jpeg_of_noise(tmp_path, mode):
+    """Progressive, it has more bytes than Pillow's buffer."""
+    noise = np.dstack([EIGHT, EIGHT[..., :1]])[..., : len(mode)]
+    path = tmp_path / "a.jpg"
+    if mode == "RGB":
+        coding = [cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+        cv2.imwrite(str(path), noise, coding)
+    else:
+        image = Image.frombytes(mode, (64, 48), noise.tobytes())
+        image.save(path, quality=100, comment=b"x" * 60000)
+    photo = with_face(path)
+    write_photo(path, photo, tmp_path / "b.jpg")
+    assert open_photo(tmp_path / "b.jpg").space.value == mode
+    change = (read_photo(tmp_path / "b.jpg") - photo)[24:] @ torch.tensor([0.299, 0.587, 0.114])
+    assert change.abs().mean() < 1 / 255  # in brightness; colours are coded at half the size
 
 
 def test_a_tiff_keeps_its_layout_and_all_tags(tmp_path):
