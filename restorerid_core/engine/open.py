@@ -30,8 +30,8 @@ from .diffusers_schedulers import SAMPLERS, make_scheduler
 from .load_adapter import Networks
 from .load_sd15 import load_sd15
 from .options import FULL_NETWORK, SMALL_NETWORK, RestoreOptions, split_reference
+from .photo_score import IdentityLeft, Musiq
 from .photos import PhotoRestorer
-from .quality import IdentityLeft, Musiq
 from .references import read_references, study
 from .restorer import Restorer
 from .settings import FULL, SMALL

@@ -29,7 +29,7 @@ from ..faces.paste import PasteSettings, brightness, keeps_tone, paste_faces
 from ..faces.reference import KnownPerson
 from ..id_scale import IDScalePreset
 from ..images.prepare import bgr_from_image, prepare, resize
-from .quality import Quality
+from .photo_score import Quality
 from .restorer import Restorer
 from .settings import Settings
 

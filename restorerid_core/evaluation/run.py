@@ -14,8 +14,8 @@ from tqdm import tqdm
 from ..atomic_files import read_json, write_json
 from ..degradation.config import PRESETS
 from ..degradation.pipeline import Degradation
+from ..engine.photo_score import Musiq, Quality
 from ..engine.photos import PhotoRestorer
-from ..engine.quality import Musiq, Quality
 from ..errors import RestorerIDError, explain
 from ..images.prepare import prepare
 from ..photo_files.read import read_photo
