@@ -47,12 +47,15 @@ class Colours:
     Args:
         photo: whose samples they are.
         name: of its file, for warnings.
+
+    `is_two_way` is False where the profile leads to sRGB alone.
     """
 
     def __init__(self, photo: Photo, name: str = "the photo"):
         self.photo = photo
         self.channels = photo.space.channels
         self._profile = _usable(photo, name)
+        self.is_two_way = self._profile is None or _converts(_srgb(), self._profile)
         self._profiled = Space.LAB if photo.space is Space.LAB else self._space_of_profile()
 
     def seen(self, rows: slice) -> tuple[np.ndarray, bool]:
@@ -81,7 +84,7 @@ class Colours:
             return _cmyk_to_rgb(unit) if self.photo.space is Space.CMYK else _three(unit)
         if self._profiled is Space.RGB:
             unit = _three(unit)
-        full = unit if unit.dtype == np.uint8 else np.rint(unit * FULL).astype(np.uint16)
+        full = unit if unit.dtype == np.uint8 else _full(unit)
         name = NAMES[self._profiled]
         return _apply(full, self._profile, _srgb(), name, "rgb", "u2") / np.float32(FULL)
 
@@ -94,7 +97,7 @@ class Colours:
         if self._profile is None:
             unit = _rgb_to_cmyk(rgb) if space is Space.CMYK else rgb
         else:
-            full = np.rint(rgb * FULL).astype(np.uint16)
+            full = _full(rgb)
             name = NAMES[self._profiled]
             unit = _apply(full, _srgb(), self._profile, "rgb", name, "u2") / np.float32(FULL)
         if space is Space.GREY and unit.shape[-1] == 3:
@@ -109,6 +112,8 @@ class Colours:
 
     def _to_unit(self, colours: np.ndarray) -> np.ndarray:
         unit = np.divide(colours, self.photo.white, dtype=np.float32)
+        if colours.dtype.kind == "f":  # lossy coding overshoots
+            unit = np.clip(unit, 0, 1)
         return 1 - unit if self.photo.negative else unit
 
     def _from_unit(self, unit: np.ndarray) -> np.ndarray:
@@ -129,8 +134,8 @@ def _usable(photo: Photo, name: str) -> bytes | None:
     # Grey photos often carry the RGB profile of the program that made them.
     fits = space is photo.space or (space is Space.RGB and photo.space is Space.GREY)
     try:
-        if space is not None and fits:
-            return None if space is Space.RGB and _is_srgb(profile) else _tried(profile, space)
+        if space is not None and fits and _converts(profile, _srgb()):
+            return None if space is Space.RGB and _is_srgb(profile) else profile
     except Exception:  # of a damaged profile LittleCMS raises nearly anything
         pass
     log.warning(
@@ -141,20 +146,26 @@ def _usable(photo: Photo, name: str) -> bytes | None:
     return None
 
 
-def _tried(profile: bytes, space: Space) -> bytes:
-    """The profile, after a conversion of one pixel there and back."""
-    pixel = np.zeros((1, 1, space.channels), np.uint16)
-    _apply(pixel, profile, _srgb(), NAMES[space], "rgb", "u2")
-    _apply(np.zeros((1, 1, 3), np.uint16), _srgb(), profile, "rgb", NAMES[space], "u2")
-    return profile
+def _converts(of: bytes, to: bytes) -> bool:
+    """Whether there is a conversion; profiles of scanners have none to themselves."""
+    name, to_name = (NAMES[SIGNATURES[profile[SIGNATURE_AT]]] for profile in (of, to))
+    channels = SIGNATURES[of[SIGNATURE_AT]].channels
+    try:
+        _apply(np.zeros((1, 1, channels), np.uint16), of, to, name, to_name, "u2")
+    except Exception:  # LittleCMS raises nearly anything
+        return False
+    return True
+
+
+def _full(unit: np.ndarray) -> np.ndarray:
+    return np.rint(unit * FULL).astype(np.uint16)
 
 
 def _is_srgb(profile: bytes) -> bool:
     steps = np.linspace(0, FULL, 9).round().astype(np.uint16)
     cube = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
-    there = _apply(cube, profile, _srgb(), "rgb", "rgb", "u2")
-    back = _apply(cube, _srgb(), profile, "rgb", "rgb", "u2")
-    return all(np.abs(made.astype(int) - cube).max() <= SAME for made in (there, back))
+    seen = _apply(cube, profile, _srgb(), "rgb", "rgb", "u2")
+    return bool(np.abs(seen.astype(int) - cube).max() <= SAME)
 
 
 def _apply(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import struct
 
-ORIENTATION, SHORT = 0x0112, 3
+ORIENTATION = 0x0112
+INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
+"""TIFF's types, as `struct` has them."""
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[1-8]")
 
 
@@ -24,8 +26,8 @@ def upright_exif(block: bytes) -> bytes | None:
         (count,) = struct.unpack_from(order + "H", data, start)
         for at in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, number = struct.unpack_from(order + "HHI", data, at)
-            if (tag, kind, number) == (ORIENTATION, SHORT, 1):
-                struct.pack_into(order + "H", data, at + 8, 1)
+            if tag == ORIENTATION and number == 1 and kind in INTEGERS:
+                struct.pack_into(order + INTEGERS[kind], data, at + 8, 1)
         struct.pack_into(order + "I", data, start + 2 + 12 * count, 0)  # no second directory
     except struct.error:  # it ends early
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,16 @@ from . import kinds
 from .photo import Alpha, Photo, Space, UnreadableError, check_size
 
 HEADER, COLOUR, PALETTE, CHANNELS, CODESTREAM = b"jp2h", b"colr", b"pclr", b"cdef", b"jp2c"
-IMAGE_HEADER, DEPTHS, MAPPING, CARRIED = b"ihdr", b"bpcc", b"cmap", (b"uuid", b"xml ")
+IMAGE_HEADER, RESOLUTION, CARRIED = b"ihdr", b"res ", (b"uuid", b"xml ")
 SIZE_MARKER = b"\xff\x4f\xff\x51"
 SPACES = {12: Space.CMYK, 16: Space.RGB, 17: Space.GREY, 18: Space.RGB}
 """By EnumCS; 18 is YCC, of which RGB is made."""
 YCC = 18
-ENUMERATED, YCC_CODE, RGB_CODE = b"\1\0\0", YCC.to_bytes(4, "big"), (16).to_bytes(4, "big")
-"""How a box of colours begins that names them by a code; and codes."""
 BY_CHANNELS = {1: Space.GREY, 2: Space.GREY, 3: Space.RGB, 4: Space.RGB}
 OPACITY = {1: Alpha.STRAIGHT, 2: Alpha.PREMULTIPLIED}
 """By the type of a channel."""
+UNTOLD = (65535, 65535)
+"""Type of a channel that is neither, and what it belongs to."""
 
 
 def read_jpeg2000(path: Path) -> Photo:
@@ -38,15 +37,32 @@ def read_jpeg2000(path: Path) -> Photo:
     data = path.read_bytes()
     boxes = dict(_boxes(data))
     inside = list(_boxes(boxes[HEADER])) if HEADER in boxes else []
-    white, channels = _depth(data)
-    space, is_ycc, profile = _colours(inside, channels)
-    alpha, at = _alpha(inside, space.channels)
     if any(name == PALETTE for name, _ in inside):
         raise UnreadableError("is a JPEG 2000 with a palette, which is not read: save it as RGB")
-    samples = jpeg2k_decode(data)
+    white, channels = _depth(data)
+    space, is_ycc, profile = _colours(inside, channels)
+    order, alpha = _channels(inside, space.channels, channels)
+    # Of a whole file OpenJPEG would apply profile and channels itself, at 8 bits.
+    samples = jpeg2k_decode(_codestream(data))
     samples = samples if samples.ndim == 3 else samples[..., None]
-    photo = Photo(samples, space, white, kinds.JPEG2000, False, alpha, at, profile)
-    return replace(photo, samples=_ycc_to_rgb(samples, white)) if is_ycc else photo
+    if order != list(range(channels)):
+        samples = np.ascontiguousarray(samples[..., order])
+    if is_ycc:
+        samples = _ycc_to_rgb(samples, white)
+    return Photo(
+        samples,
+        space,
+        white,
+        kinds.JPEG2000,
+        alpha=alpha,
+        alpha_at=space.channels,
+        profile=profile,
+    )
+
+
+def _codestream(data: bytes) -> bytes:
+    places = (data[start:end] for name, start, end in _places(data) if name == CODESTREAM)
+    return data if data[:4] == SIZE_MARKER else next(places)
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -111,6 +127,8 @@ def _colours(header: list[tuple[bytes, bytes]], channels: int) -> tuple[Space, b
             space = {b"GRAY": Space.GREY, b"RGB ": Space.RGB, b"CMYK": Space.CMYK}.get(
                 profile[16:20]
             )
+            if space is Space.RGB and channels < 3:
+                space = Space.GREY  # with the profile of the program that made it
             if space is not None:
                 return space, False, profile
     if header and any(name == COLOUR for name, _ in header):
@@ -122,14 +140,30 @@ def _colours(header: list[tuple[bytes, bytes]], channels: int) -> tuple[Space, b
     return BY_CHANNELS[channels], False, None
 
 
-def _alpha(header: list[tuple[bytes, bytes]], colours: int) -> tuple[Alpha | None, int]:
+def _channels(
+    header: list[tuple[bytes, bytes]], colours: int, count: int
+) -> tuple[list[int], Alpha | None]:
+    """The channels as a photo has them: colours in order, then alpha if there is one, then others.
+
+    Raises:
+        UnreadableError: there are fewer than colours.
+    """
+    if count < colours:
+        raise UnreadableError(
+            f"is a JPEG 2000 of {count} channels for {colours} colours: it is damaged, so save it "
+            "anew"
+        )
+    colour_at, alpha_at, alpha = dict(enumerate(range(colours))), None, None
     for name, content in header:
         if name == CHANNELS:
             for i in range(struct.unpack_from(">H", content)[0]):
-                at, sort, _ = struct.unpack_from(">HHH", content, 2 + 6 * i)
-                if sort in OPACITY and at >= colours:
-                    return OPACITY[sort], at
-    return None, 0
+                at, sort, of = struct.unpack_from(">HHH", content, 2 + 6 * i)
+                if sort == 0 and 0 < of <= colours:
+                    colour_at[of - 1] = at
+                elif sort in OPACITY and alpha is None:
+                    alpha_at, alpha = at, OPACITY[sort]
+    first = [colour_at[i] for i in range(colours)] + ([] if alpha_at is None else [alpha_at])
+    return first + [i for i in range(count) if i not in first], alpha
 
 
 def _ycc_to_rgb(samples: np.ndarray, white: float) -> np.ndarray:
@@ -142,38 +176,57 @@ def _ycc_to_rgb(samples: np.ndarray, white: float) -> np.ndarray:
 
 
 def write_jpeg2000(photo: Photo, source: Path, target: Path) -> None:
-    """Reversibly coded; colours, channels and other boxes of `source`, if it is of this kind."""
+    """Reversibly coded; with the resolution and other boxes of `source`, if it is of this kind."""
     from imagecodecs import jpeg2k_encode
 
-    samples = photo.samples[..., 0] if photo.samples.shape[2] == 1 else photo.samples
-    old = source.read_bytes() if photo.kind == kinds.JPEG2000 else b""
-    bare = old[:4] == SIZE_MARKER
-    form = "j2k" if bare else "jp2"
+    height, width, channels = photo.samples.shape
+    samples = photo.samples[..., 0] if channels == 1 else photo.samples
     bits = int(photo.white).bit_length()
-    samples = np.ascontiguousarray(samples)
-    made = bytes(jpeg2k_encode(samples, 0, codecformat=form, bitspersample=bits, reversible=True))
-    if not old or bare:
-        target.write_bytes(made)
+    stream = bytes(
+        jpeg2k_encode(
+            np.ascontiguousarray(samples),
+            0,
+            codecformat="j2k",
+            bitspersample=bits,
+            reversible=True,
+        )
+    )
+    old = source.read_bytes() if photo.kind == kinds.JPEG2000 else b""
+    if old[:4] == SIZE_MARKER:  # a bare one stays bare
+        target.write_bytes(stream)
         return
     old_boxes = list(_boxes(old))
     header = next((content for name, content in old_boxes if name == HEADER), b"")
-    kept = [box for box in _boxes(header) if box[0] not in (IMAGE_HEADER, DEPTHS, PALETTE, MAPPING)]
-    if any(name == COLOUR and content[:7] == ENUMERATED + YCC_CODE for name, content in kept):
-        kept = [(COLOUR, ENUMERATED + RGB_CODE)]  # of which RGB was made
+    inside = [
+        (IMAGE_HEADER, struct.pack(">IIHBBBB", height, width, channels, bits - 1, 7, 0, 0)),
+        (COLOUR, b"\2\0\0" + photo.profile if photo.profile else _enumerated(photo.space)),
+        *([(CHANNELS, _channel_list(photo))] if channels > photo.space.channels else []),
+        *(box for box in _boxes(header) if box[0] == RESOLUTION),
+    ]
+    boxes = [
+        (b"jP  ", b"\r\n\x87\n"),
+        (b"ftyp", b"jp2 \0\0\0\0jp2 "),
+        (HEADER, b"".join(_box(*box) for box in inside)),
+        *(box for box in old_boxes if box[0] in CARRIED),
+        (CODESTREAM, stream),
+    ]
     with target.open("wb") as file:
-        at = 0
-        for name, start, end in _places(made):
-            if name == HEADER:
-                own = [box for box in _boxes(made[start:end]) if box[0] in (IMAGE_HEADER, DEPTHS)]
-                file.write(_box(HEADER, b"".join(_box(*box) for box in (*own, *kept))))
-            elif name == CODESTREAM:
-                for box in old_boxes:
-                    if box[0] in CARRIED:
-                        file.write(_box(*box))
-                file.write(_box(CODESTREAM, made[start:end]))
-            else:
-                file.write(made[at:end])
-            at = end
+        file.writelines(_box(*box) for box in boxes)
+
+
+def _enumerated(space: Space) -> bytes:
+    code = {Space.GREY: 17, Space.RGB: 16, Space.CMYK: 12}[space]
+    return b"\1\0\0" + struct.pack(">I", code)
+
+
+def _channel_list(photo: Photo) -> bytes:
+    """What each channel is: a colour by its number, alpha of the whole picture, or not told."""
+    sorts = {sort: code for code, sort in OPACITY.items()}
+    rows = [(i, 0, i + 1) for i in range(photo.space.channels)]
+    for at in range(photo.space.channels, photo.samples.shape[2]):
+        is_alpha = photo.alpha is not None and at == photo.alpha_at
+        rows.append((at, sorts[photo.alpha], 0) if is_alpha and photo.alpha else (at, *UNTOLD))
+    return struct.pack(">H", len(rows)) + b"".join(struct.pack(">HHH", *row) for row in rows)
 
 
 def _box(name: bytes, content: bytes) -> bytes:

@@ -8,14 +8,9 @@ from typing import Any
 import numpy as np
 
 from . import kinds
+from .codes import profile_of_codes
 from .photo import Alpha, Photo, Tags, UnreadableError, check_size
 from .pillow_kinds import SPACES
-
-DISPLAY_P3, HDR_TRANSFERS = 12, {16: "PQ", 18: "HLG"}
-"""Codes of ITU-T H.273: primaries, and transfers of high dynamic range."""
-D65 = (0.3127, 0.3290)
-P3_PRIMARIES = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
-"""x and y of red, green and blue."""
 
 
 def read_heif(path: Path) -> Photo:
@@ -31,16 +26,12 @@ def read_heif(path: Path) -> Photo:
     picture = open_heif(path, convert_hdr_to_8bit=False)
     check_size(*picture.size)
     info = picture.info
-    codes: dict[str, Any] = info.get("nclx_profile") or {}
     profile = info.get("icc_profile") or None
-    transfer = HDR_TRANSFERS.get(codes.get("transfer_characteristics", 0))
-    if transfer and profile is None:
-        raise UnreadableError(
-            f"is a picture of high dynamic range ({transfer}), which is not read: export it for "
-            "standard screens, as JPEG or HEIC in sRGB or Display P3"
+    if profile is None:
+        codes: dict[str, Any] = info.get("nclx_profile") or {}
+        profile = profile_of_codes(
+            codes.get("color_primaries", 2), codes.get("transfer_characteristics", 2)
         )
-    if profile is None and codes.get("color_primaries") == DISPLAY_P3:
-        profile = display_p3()
     samples = np.asarray(picture)
     samples = samples if samples.ndim == 3 else samples[..., None]
     depth = min(int(info.get("bit_depth", 8)), 8 * samples.itemsize)
@@ -82,6 +73,8 @@ def read_jpeg_xl(path: Path) -> Photo:
         info, coarse = image.info, np.asarray(image)
     samples = jpegxl_decode(path.read_bytes(), index=0)
     samples = samples if samples.ndim == 3 else samples[..., None]
+    if samples.dtype.kind == "f" and not np.isfinite(samples).all():
+        raise UnreadableError("has values that are no numbers: save it anew with 16 bits a channel")
     white = {"B": 255, "H": _white(samples, coarse)}.get(samples.dtype.char, 1)
     has_alpha = samples.shape[2] in (2, 4)
     colours = samples.shape[2] - has_alpha
@@ -106,17 +99,3 @@ def _white(samples: np.ndarray, coarse: np.ndarray) -> float:
     highest, seen = float(samples.ravel()[at]), float(coarse.ravel()[at]) / (2**bits - 1)
     depths = range(16, 8, -1)
     return min((2**depth - 1 for depth in depths), key=lambda white: abs(highest / white - seen))
-
-
-def display_p3() -> bytes:
-    """The profile of Display P3: its primaries, and sRGB's curve."""
-    from imagecodecs import cms_profile
-
-    steps = np.linspace(0, 1, 4096)
-    curve = np.where(steps > 0.04045, ((steps + 0.055) / 1.055) ** 2.4, steps / 12.92)
-    return cms_profile(
-        "rgb",
-        primaries=P3_PRIMARIES,
-        whitepoint=D65,
-        transferfunction=curve.astype(np.float32),
-    )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import struct
 import threading
 import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import kinds
+from .codes import profile_of_codes
 from .photo import FULL, Alpha, Photo, Space, Tags, check_size, upright
 
 if TYPE_CHECKING:
@@ -48,11 +51,13 @@ def read_with_pillow(path: Path, kind: str) -> Photo:
         known = [name for name in DECODERS[kind] if name in Image.OPEN]
         with Image.open(file, formats=known) as image:
             check_size(image.width, image.height)
+            if kind == kinds.PNG:
+                _check_png(path, image)
             image.load()
             tags, orientation = tags_of(image)
             deep = _deep(path, kind, image)
             samples, white, has_alpha = deep or _samples(image)
-            profile = image.info.get("icc_profile") or None
+            profile = image.info.get("icc_profile") or _profile_of_codes(path, kind)
     colours = samples.shape[2] - has_alpha
     return Photo(
         upright(samples, orientation),
@@ -120,8 +125,13 @@ def tags_of(image: Image) -> tuple[Tags, int]:
 def _samples(image: Image) -> tuple[np.ndarray, float, bool]:
     """(H, W, C), the sample of white, and whether the last channel is alpha."""
     mode = image.mode
-    if mode.startswith("I"):  # 16 bits, which "I" holds as well
-        return np.asarray(image)[..., None], FULL, False
+    if mode.startswith("I"):
+        grey = np.asarray(image).astype(np.uint16)[..., None]
+        key = image.info.get("transparency")
+        if key is None:
+            return grey, FULL, False
+        alpha = np.where(grey == key, 0, FULL).astype(np.uint16)
+        return np.concatenate([grey, alpha], -1), FULL, True
     if image.has_transparency_data:
         grey = mode in ("1", "L", "LA", "La")
         return np.asarray(image.convert("LA" if grey else "RGBA")), 255, True
@@ -142,16 +152,6 @@ def _deep(path: Path, kind: str, image: Image) -> tuple[np.ndarray, float, bool]
 
             samples = png_decode(path.read_bytes())
             return samples, FULL, samples.shape[2] in (2, 4)
-    if kind == kinds.PNM and image.mode == "RGB":
-        from cv2 import IMREAD_UNCHANGED, imdecode
-
-        data = path.read_bytes()
-        white = _pnm_white(data)
-        if white > 255:
-            samples = imdecode(np.frombuffer(data, np.uint8), IMREAD_UNCHANGED)
-            if samples is None:
-                raise ValueError("it is truncated")
-            return samples[..., ::-1], white, False
     if kind == kinds.AVIF:
         from imagecodecs import avif_decode
 
@@ -165,8 +165,66 @@ def _deep(path: Path, kind: str, image: Image) -> tuple[np.ndarray, float, bool]
     return None
 
 
-def _pnm_white(data: bytes) -> int:
-    """The largest value, which the head names last."""
-    head = re.sub(rb"#[^\n]*\n", b"", data[:4096])
-    found = re.match(rb"P[36]\s+\d+\s+\d+\s+(\d+)\s", head)
-    return int(found[1]) if found else 255
+def read_pnm(path: Path) -> Photo:
+    """Netpbm's kinds; those of more than 8 bits by their own white, which Pillow scales away."""
+    deep = _deep_pnm(path.read_bytes())
+    if deep is None:
+        return read_with_pillow(path, kinds.PNM)
+    samples, white = deep
+    return Photo(samples, SPACES[samples.shape[2]], white, kinds.PNM)
+
+
+def _deep_pnm(data: bytes) -> tuple[np.ndarray, float] | None:
+    """None of what is no PGM or PPM of more than 8 bits."""
+    at, words = 2, []
+    while len(words) < 3 and data[1:2] in b"2356":
+        token = re.compile(rb"(?:\s|#[^\n]*\n)*(\d+)").match(data, at)
+        if token is None:
+            return None
+        words.append(int(token[1]))
+        at = token.end()
+    if len(words) < 3 or words[2] < 256:
+        return None
+    width, height, white = words
+    check_size(width, height)
+    channels = 3 if data[1:2] in b"36" else 1
+    count = width * height * channels
+    if data[1:2] in b"56":
+        values = np.frombuffer(data, ">u2", count, at + 1)  # raises ValueError where they end early
+    else:
+        values = np.array(data[at:].split(maxsplit=count)[:count], np.uint16)
+    return values.astype(np.uint16).reshape(height, width, channels), white
+
+
+def _check_png(path: Path, image: Image) -> None:
+    """Checks that the pixels are whole, and gives a transparent grey the depth of Pillow's pixels.
+
+    Raises:
+        ValueError: a chunk of pixels is damaged, which Pillow passes over.
+    """
+    data = path.read_bytes()
+    depth, at = data[24], 8
+    while at + 12 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, at)
+        body = data[at + 4 : at + 8 + size]
+        if name in (b"IHDR", b"PLTE", b"IDAT") and len(body) == size + 4:
+            (expected,) = struct.unpack_from(">I", data, at + 8 + size)
+            if zlib.crc32(body) != expected:
+                raise ValueError("its pixels are damaged")
+        at += 12 + size
+    key = image.info.get("transparency")
+    if image.mode == "L" and isinstance(key, int) and depth < 8:
+        image.info["transparency"] = key * 255 // (2**depth - 1)
+
+
+def _profile_of_codes(path: Path, kind: str) -> bytes | None:
+    """Of AVIF's box and PNG's chunk of codes."""
+    if kind not in (kinds.AVIF, kinds.PNG):
+        return None
+    with path.open("rb") as file:
+        head = file.read(2**16)
+    if kind == kinds.AVIF:
+        at = head.find(b"colrnclx")
+        return profile_of_codes(*struct.unpack_from(">HH", head, at + 8)) if at > 0 else None
+    at, pixels = head.find(b"cICP"), head.find(b"IDAT")
+    return profile_of_codes(head[at + 4], head[at + 5]) if 0 < at < pixels else None

@@ -15,7 +15,7 @@ from .colour import Colours, strips
 from .jpeg2000 import read_jpeg2000
 from .modern_kinds import read_heif, read_jpeg_xl
 from .photo import MAX_PIXELS, Photo, TooLargeError, UnreadableError
-from .pillow_kinds import read_with_pillow
+from .pillow_kinds import read_pnm, read_with_pillow
 from .raw import read_raw
 from .tiff import RawFileError, read_tiff
 
@@ -25,6 +25,7 @@ READERS = {
     kinds.HEIF: read_heif,
     kinds.JPEG2000: read_jpeg2000,
     kinds.JPEG_XL: read_jpeg_xl,
+    kinds.PNM: read_pnm,
     kinds.TIFF: read_tiff,
 }
 """Of kinds that Pillow does not read, or not right."""
@@ -52,8 +53,8 @@ def open_photo(path: Path) -> Photo:
         RestorerIDError: the file is missing, a folder, empty, not permitted, no picture, truncated,
             too large, of a kind that cannot be read right, or the memory does not suffice.
     """
-    _check_file(path)
     try:
+        _check_file(path)
         kind = kinds.kind_of(path)
         if kind is None:
             raise UnreadableError(
@@ -65,6 +66,8 @@ def open_photo(path: Path) -> Photo:
             photo = reader(path) if reader else read_with_pillow(path, kind)
         except RawFileError:
             photo = read_raw(path)
+    except RestorerIDError:
+        raise
     except Exception as error:  # of a damaged file decoders raise nearly anything
         raise RestorerIDError(f"'{path}' {complaint(error)}.") from error
     if photo.note:
@@ -99,11 +102,13 @@ def complaint(error: Exception) -> str:
 
     if isinstance(error, UnreadableError):
         return str(error)
-    if isinstance(error, TooLargeError | DecompressionBombError):
+    if isinstance(error, TooLargeError):
         return (
             f"has too many pixels ({error}; at most {MAX_PIXELS / 1e6:g} megapixels) and was not "
             "read: scale it down first"
         )
+    if isinstance(error, DecompressionBombError):
+        return f"has too many pixels ({error}) and was not read: save it as TIFF, or scale it down"
     if out_of_memory(error):
         return (
             "does not fit into the memory that is free, though the file may be good: close other "
@@ -116,7 +121,8 @@ def complaint(error: Exception) -> str:
         )
     if isinstance(error, PermissionError):
         return f"may not be read ({error.strerror}): change the permissions of the file"
+    why = " ".join(str(error).split())
     return (
-        f"cannot be decoded ({error}): it is damaged or of a rare kind, so copy it anew from its "
+        f"cannot be decoded ({why}): it is damaged or of a rare kind, so copy it anew from its "
         "source, or open it in an image editor and save it as JPEG or PNG"
     )

@@ -14,6 +14,8 @@ from .pillow_kinds import read_with_pillow
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
+ROUNDING = 1e-4
+"""How far floats may be outside of 0 to 1."""
 REDUCED, MASK = 1, 4
 """Bits of NewSubfileType: a smaller copy of another picture; a mask of one."""
 DNG_VERSION, ORIENTATION, XMP, PROFILE = 50706, 274, 700, 34675
@@ -58,6 +60,7 @@ def read_tiff(path: Path) -> Photo:
         if canon or DNG_VERSION in file.pages.first.tags or photometric in RAW_PHOTOMETRICS:
             raise RawFileError
         check_size(page.imagewidth, page.imagelength)
+        _check_whole(page, path)
         if photometric == "YCBCR" and name_of(page.compression) not in JPEG_CODECS:
             if page is not file.pages.first:
                 raise UnreadableError(f"has YCbCr in {note}, which is not read: save it as RGB")
@@ -79,6 +82,14 @@ def choose_page(file: TiffFile) -> tuple[TiffPage, str | None]:
 
 def _inside(page: TiffPage) -> list[TiffPage]:
     return [sub.aspage() for sub in page.pages] if page.pages is not None else []
+
+
+def _check_whole(page: TiffPage, path: Path) -> None:
+    """JPEG's decoder fills what is missing with grey and says nothing."""
+    size = path.stat().st_size
+    parts = zip(page.dataoffsets, page.databytecounts, strict=True)
+    if any(at + count > size for at, count in parts):
+        raise ValueError("it is truncated")
 
 
 def name_of(code: object) -> str:
@@ -135,9 +146,9 @@ def _samples(page: TiffPage) -> tuple[np.ndarray, float]:
         )
     if kind == "i":  # black is 0: what is below has no meaning
         check_range(samples, 2 ** (bits - 1) - 1)
-        return samples.view(f"u{samples.itemsize}"), 2 ** (bits - 1) - 1
+        return samples, 2 ** (bits - 1) - 1
     if bits < 8 and name_of(page.photometric) != "PALETTE":  # a restored face needs 8
-        return samples * np.uint8(255 // (2**bits - 1)), 255
+        return np.rint(samples * np.float32(255 / (2**bits - 1))).astype(np.uint8), 255
     return samples, 2**bits - 1
 
 
@@ -182,7 +193,8 @@ def check_range(samples: np.ndarray, white: float) -> None:
     if samples.dtype.kind == "u" and white >= np.iinfo(samples.dtype).max:
         return
     low, high = float(samples.min()), float(samples.max())
-    if not (low >= 0 and high <= white):  # also where they are NaN
+    slack = ROUNDING if samples.dtype.kind == "f" else 0
+    if not (low >= -slack and high <= white + slack):  # also where they are NaN
         raise UnreadableError(
             f"has values from {low:g} to {high:g}; expected 0 to {white:g}: save it with 8 or 16 "
             "bits a channel"

@@ -45,8 +45,6 @@ NOT_CARRIED = {
     334, 336, 338, 339, 340, 341, 342, 343, 346, 347, 351, 512, 513, 514, 515, 517, 518, 519,
     520, 521, 529, 530, 531, 532, 33421, 33422, 34377, 37724, ORIENTATION, PROFILE, EXIF, GPS,
 }  # fmt: skip
-SIGNED = {127: np.dtype(np.int8), 32767: np.dtype(np.int16)}
-"""Samples that can be negative, by their white."""
 
 
 def write_tiff(photo: Photo, source: Path, target: Path) -> None:
@@ -87,9 +85,7 @@ def _layout(photo: Photo) -> tuple[np.ndarray, dict[str, Any]]:
     if photo.negative:
         photometric = "miniswhite"
     options: dict[str, Any] = {"photometric": photometric}
-    if photo.white in SIGNED and samples.dtype.itemsize == SIGNED[int(photo.white)].itemsize:
-        samples = samples.view(SIGNED[int(photo.white)])
-    elif samples.dtype.kind == "u" and photo.white < np.iinfo(samples.dtype).max:
+    if samples.dtype.kind == "u" and photo.white < np.iinfo(samples.dtype).max:
         options["bitspersample"] = int(photo.white).bit_length()
     if photo.space is Space.LAB:
         samples = samples.copy()

@@ -55,7 +55,7 @@ def write_photo(
     pixels = image.detach().cpu().clamp(0, 1).float().numpy()
     kind = kind or kinds.own_kind(photo.kind)
     if whole:
-        photo, new = _of_pixels(photo, pixels), 1.0
+        photo, new = _of_pixels(photo, pixels, kind), 1.0
     else:
         height, width = photo.samples.shape[:2]
         if pixels.shape != (height, width, 3):
@@ -64,20 +64,37 @@ def write_photo(
                 f"'{source}' {width}x{height}; expected the same: connect the image that was made "
                 "of this photo, at its full size."
             )
-        photo, new = with_pixels(photo, pixels, str(source))
+        photo, new = with_pixels(photo, pixels, str(source), kind)
     if not new and kind == photo.kind:
         shutil.copyfile(source, target)
     else:
-        fitting = photo if _takes(kind, photo) else _of_pixels(photo, pixels)
-        WRITERS[kind](_in_whole_bytes(fitting, kind), source, target)
+        fitting = photo if _takes(kind, photo) else _of_pixels(photo, pixels, kind)
+        _write(_in_whole_bytes(fitting, kind), source, target, kind)
     if keep_times:
         status = source.stat()
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     return new
 
 
-def with_pixels(photo: Photo, pixels: np.ndarray, name: str) -> tuple[Photo, float]:
-    """The photo with new samples where `pixels` are not what is seen of it; how many, of 1."""
+def _write(photo: Photo, source: Path, target: Path, kind: str) -> None:
+    try:
+        WRITERS[kind](photo, source, target)
+    except Exception as error:  # of what a kind cannot hold coders raise nearly anything
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk is full, or may not be written
+        why = " ".join(str(error).split())
+        raise RestorerIDError(
+            f"'{source}' cannot be written as {kind} ({why}): choose another format."
+        ) from error
+
+
+def with_pixels(
+    photo: Photo, pixels: np.ndarray, name: str, kind: str = kinds.TIFF
+) -> tuple[Photo, float]:
+    """The photo with new samples where `pixels` are not what is seen of it; how many, of 1.
+
+    Where its profile leads to sRGB alone, as scanners' do, all of it becomes sRGB for `kind`.
+    """
     samples = photo.samples if photo.samples.flags.writeable else photo.samples.copy()
     colours, changed = Colours(photo, name), 0
     for rows in strips(photo):
@@ -85,6 +102,8 @@ def with_pixels(photo: Photo, pixels: np.ndarray, name: str) -> tuple[Photo, flo
         new = (pixels[rows] != seen).any(-1)
         if not new.any():
             continue
+        if not colours.is_two_way:
+            return _of_pixels(photo, pixels, kind), 1.0
         changed += int(new.sum())
         part = samples[rows]
         part[new, : colours.channels] = colours.from_srgb(pixels[rows][new][None])[0]
@@ -98,24 +117,24 @@ def _takes(kind: str, photo: Photo) -> bool:
     if kind == kinds.TIFF:
         return True
     beside = photo.samples.shape[2] - photo.space.channels
-    whole = photo.samples.dtype.kind == "u" and photo.white not in (127, 32767)
+    whole = photo.samples.dtype.kind == "u"
     straight = photo.alpha is Alpha.STRAIGHT and beside == 1
-    own = kind == photo.kind
     plain, coloured = photo.space in (Space.GREY, Space.RGB), photo.space is Space.RGB
     return {
         kinds.BMP: plain and whole and photo.white <= 255 and not beside,
         kinds.JPEG: (plain or photo.space is Space.CMYK)
         and whole and photo.white <= 255 and not beside,
-        kinds.JPEG2000: plain and whole and (own or not (beside or photo.profile)),
+        kinds.JPEG2000: (plain or photo.space is Space.CMYK) and whole,
         kinds.PNG: plain and whole and (not beside or straight),
         kinds.PNM: plain and whole and not beside,
         kinds.WEBP: coloured and whole and photo.white <= 255 and (not beside or straight),
     }[kind]  # fmt: skip
 
 
-def _of_pixels(photo: Photo, pixels: np.ndarray) -> Photo:
+def _of_pixels(photo: Photo, pixels: np.ndarray, kind: str) -> Photo:
     """What is seen, as sRGB of 8 or 16 bits, with the tags of the photo."""
     deep = photo.white > 255 or photo.samples.dtype.kind == "f"
+    deep &= kind in (kinds.JPEG2000, kinds.PNG, kinds.PNM, kinds.TIFF)
     white, dtype = (FULL, np.uint16) if deep else (255, np.uint8)
     samples = np.empty(pixels.shape, dtype)
     for top in range(0, len(pixels), 256):  # what is rounded at a time
@@ -124,22 +143,26 @@ def _of_pixels(photo: Photo, pixels: np.ndarray) -> Photo:
 
 
 def _in_whole_bytes(photo: Photo, kind: str) -> Photo:
-    """Samples with black at 0, as kinds other than TIFF have them; in PNG of 8 or 16 bits."""
-    if kind == kinds.TIFF:
-        return photo
+    """Samples as a kind has them: of any depth, of bits, or of 8 and 16 bits; black at 0."""
     samples, white = photo.samples, int(photo.white)
-    colours = samples[..., : photo.space.channels]
-    if photo.negative:
+    if samples.dtype.kind != "u":  # TIFF alone has them, and takes them as they are
+        return photo
+    if photo.negative and kind != kinds.TIFF:
         samples = samples.copy()
-        samples[..., : photo.space.channels] = white - colours
+        samples[..., : photo.space.channels] = white - samples[..., : photo.space.channels]
+        photo = replace(photo, negative=False)
     bits = white.bit_length()
-    if 8 < bits < 16 and kind in (
-        kinds.PNG,
-        kinds.PNM,
-    ):  # the upper bits again below: white stays white
-        samples = (samples << (16 - bits)) | (samples >> (2 * bits - 16))
-        white = FULL
-    return replace(photo, samples=np.ascontiguousarray(samples), white=white, negative=False)
+    of_bits = white == 2**bits - 1
+    if kind == kinds.PNM or (of_bits and (bits in (8, 16) or kind == kinds.JPEG2000)):
+        pass
+    elif of_bits and bits > 8:
+        if kind == kinds.PNG:  # the upper bits again below, and white stays white
+            samples, white = (samples << (16 - bits)) | (samples >> (2 * bits - 16)), FULL
+    else:
+        full = 255 if white < 255 else FULL
+        dtype = np.uint8 if full == 255 else np.uint16
+        samples, white = np.rint(samples * np.float32(full / white)).astype(dtype), full
+    return replace(photo, samples=np.ascontiguousarray(samples), white=white)
 
 
 # One writer for each kind: (photo, source, target)
