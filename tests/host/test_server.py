@@ -21,7 +21,8 @@ def test_nodes_are_listed_and_every_input_has_a_tooltip(definitions):
     assert ours.keys() == NODES
     for name, definition in ours.items():
         assert definition["description"], name
-        for key, spec in (put for puts in definition["input"].values() for put in puts.items()):
+        shown = [puts for kind, puts in definition["input"].items() if kind != "hidden"]
+        for key, spec in (put for puts in shown for put in puts.items()):
             assert spec[1].get("tooltip"), f"{name}.{key} has no tooltip"
 
 
