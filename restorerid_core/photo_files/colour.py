@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,16 +48,20 @@ class Colours:
     Args:
         photo: whose samples they are.
         name: of its file, for warnings.
-
-    `is_two_way` is False where the profile leads to sRGB alone.
     """
 
     def __init__(self, photo: Photo, name: str = "the photo"):
         self.photo = photo
         self.channels = photo.space.channels
         self._profile = _usable(photo, name)
-        self.is_two_way = self._profile is None or _converts(_srgb(), self._profile)
-        self._profiled = Space.LAB if photo.space is Space.LAB else self._space_of_profile()
+        profile = self._profile
+        # Where they differ, the photo is grey, and the profile of RGB.
+        self._profiled = SIGNATURES[profile[SIGNATURE_AT]] if profile else photo.space
+
+    @cached_property
+    def is_two_way(self) -> bool:
+        """False where the profile leads to sRGB alone, as scanners' do."""
+        return self._profile is None or _converts(_srgb(), self._profile)
 
     def seen(self, rows: slice) -> tuple[np.ndarray, bool]:
         """Some rows as they look on white, (H, W, 3) float32 sRGB; and whether all is opaque."""
@@ -107,9 +112,6 @@ class Colours:
     def _is_plain(self, colours: np.ndarray) -> bool:
         return colours.dtype == np.uint8 and self.photo.white == 255 and not self.photo.negative
 
-    def _space_of_profile(self) -> Space:
-        return SIGNATURES[self._profile[SIGNATURE_AT]] if self._profile else self.photo.space
-
     def _to_unit(self, colours: np.ndarray) -> np.ndarray:
         unit = np.divide(colours, self.photo.white, dtype=np.float32)
         if colours.dtype.kind == "f":  # lossy coding overshoots
@@ -133,11 +135,8 @@ def _usable(photo: Photo, name: str) -> bytes | None:
     space = SIGNATURES.get(profile[SIGNATURE_AT])
     # Grey photos often carry the RGB profile of the program that made them.
     fits = space is photo.space or (space is Space.RGB and photo.space is Space.GREY)
-    try:
-        if space is not None and fits and _converts(profile, _srgb()):
-            return None if space is Space.RGB and _is_srgb(profile) else profile
-    except Exception:  # of a damaged profile LittleCMS raises nearly anything
-        pass
+    if space is not None and fits and _converts(profile, _srgb()):
+        return None if space is Space.RGB and _is_srgb(profile) else profile
     log.warning(
         "the colour profile of '%s' is damaged, or not for %s, and is ignored",
         name,
@@ -147,7 +146,7 @@ def _usable(photo: Photo, name: str) -> bytes | None:
 
 
 def _converts(of: bytes, to: bytes) -> bool:
-    """Whether there is a conversion; profiles of scanners have none to themselves."""
+    """Whether there is a conversion: from a damaged profile, or to a scanner's, there is none."""
     name, to_name = (NAMES[SIGNATURES[profile[SIGNATURE_AT]]] for profile in (of, to))
     channels = SIGNATURES[of[SIGNATURE_AT]].channels
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import struct
 
+EXIF_START = b"Exif\0\0"
+"""Stands before the block in JPEG, and with some programs elsewhere."""
 ORIENTATION = 0x0112
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 """TIFF's types, as `struct` has them."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from . import kinds
-from .photo import Alpha, Photo, Space, UnreadableError, check_size
+from .colour import SIGNATURE_AT, SIGNATURES
+from .photo import Alpha, Photo, Space, UnreadableError, check_size, with_channels
 
 HEADER, COLOUR, PALETTE, CHANNELS, CODESTREAM = b"jp2h", b"colr", b"pclr", b"cdef", b"jp2c"
 IMAGE_HEADER, RESOLUTION, CARRIED = b"ihdr", b"res ", (b"uuid", b"xml ")
@@ -43,8 +44,7 @@ def read_jpeg2000(path: Path) -> Photo:
     space, is_ycc, profile = _colours(inside, channels)
     order, alpha = _channels(inside, space.channels, channels)
     # Of a whole file OpenJPEG would apply profile and channels itself, at 8 bits.
-    samples = jpeg2k_decode(_codestream(data))
-    samples = samples if samples.ndim == 3 else samples[..., None]
+    samples = with_channels(jpeg2k_decode(_codestream(data)))
     if order != list(range(channels)):
         samples = np.ascontiguousarray(samples[..., order])
     if is_ycc:
@@ -124,9 +124,7 @@ def _colours(header: list[tuple[bytes, bytes]], channels: int) -> tuple[Space, b
             return SPACES[code], code == YCC, None
         if content[0] in (2, 3):
             profile = content[3:]
-            space = {b"GRAY": Space.GREY, b"RGB ": Space.RGB, b"CMYK": Space.CMYK}.get(
-                profile[16:20]
-            )
+            space = SIGNATURES.get(profile[SIGNATURE_AT])
             if space is Space.RGB and channels < 3:
                 space = Space.GREY  # with the profile of the program that made it
             if space is not None:
@@ -180,11 +178,10 @@ def write_jpeg2000(photo: Photo, source: Path, target: Path) -> None:
     from imagecodecs import jpeg2k_encode
 
     height, width, channels = photo.samples.shape
-    samples = photo.samples[..., 0] if channels == 1 else photo.samples
     bits = int(photo.white).bit_length()
     stream = bytes(
         jpeg2k_encode(
-            np.ascontiguousarray(samples),
+            np.ascontiguousarray(photo.plain_samples),
             0,
             codecformat="j2k",
             bitspersample=bits,

@@ -9,8 +9,8 @@ import numpy as np
 
 from . import kinds
 from .codes import profile_of_codes
-from .photo import Alpha, Photo, Tags, UnreadableError, check_size
-from .pillow_kinds import SPACES
+from .photo import Alpha, Photo, UnreadableError, check_size, with_channels
+from .pillow_kinds import SPACES, tags_of
 
 
 def read_heif(path: Path) -> Photo:
@@ -32,28 +32,20 @@ def read_heif(path: Path) -> Photo:
         profile = profile_of_codes(
             codes.get("color_primaries", 2), codes.get("transfer_characteristics", 2)
         )
-    samples = np.asarray(picture)
-    samples = samples if samples.ndim == 3 else samples[..., None]
+    samples = with_channels(np.asarray(picture))
     depth = min(int(info.get("bit_depth", 8)), 8 * samples.itemsize)
     samples = samples >> (8 * samples.itemsize - depth)  # they stand at the top of 16 bits
-    has_alpha = picture.has_alpha
-    alpha = (
-        (Alpha.PREMULTIPLIED if picture.premultiplied_alpha else Alpha.STRAIGHT)
-        if has_alpha
-        else None
-    )
-    colours = samples.shape[2] - has_alpha
-    exif = (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
-    tags = Tags(exif, info.get("xmp") or None)
+    alpha = Alpha.PREMULTIPLIED if picture.premultiplied_alpha else Alpha.STRAIGHT
+    colours = samples.shape[2] - picture.has_alpha
     return Photo(
         samples,
         SPACES[colours],
         2**depth - 1,
         kinds.HEIF,
-        alpha=alpha,
+        alpha=alpha if picture.has_alpha else None,
         alpha_at=colours,
         profile=profile,
-        tags=tags,
+        tags=tags_of(info),
     )
 
 
@@ -71,20 +63,21 @@ def read_jpeg_xl(path: Path) -> Photo:
     with Image.open(path, formats=("JXL",)) as image:
         check_size(image.width, image.height)
         info, coarse = image.info, np.asarray(image)
-    samples = jpegxl_decode(path.read_bytes(), index=0)
-    samples = samples if samples.ndim == 3 else samples[..., None]
+    samples = with_channels(jpegxl_decode(path.read_bytes(), index=0))
     if samples.dtype.kind == "f" and not np.isfinite(samples).all():
         raise UnreadableError("has values that are no numbers: save it anew with 16 bits a channel")
     white = {"B": 255, "H": _white(samples, coarse)}.get(samples.dtype.char, 1)
     has_alpha = samples.shape[2] in (2, 4)
     colours = samples.shape[2] - has_alpha
-    tags = Tags(
-        (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None, info.get("xmp") or None
-    )
-    profile = info.get("icc_profile") or None
-    alpha = Alpha.STRAIGHT if has_alpha else None
     return Photo(
-        samples, SPACES[colours], white, kinds.JPEG_XL, False, alpha, colours, profile, tags
+        samples,
+        SPACES[colours],
+        white,
+        kinds.JPEG_XL,
+        alpha=Alpha.STRAIGHT if has_alpha else None,
+        alpha_at=colours,
+        profile=info.get("icc_profile") or None,
+        tags=tags_of(info),
     )
 
 

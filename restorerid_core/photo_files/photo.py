@@ -55,7 +55,7 @@ class Photo:
     """One photograph, upright.
 
     Args:
-        samples: (H, W, C), uint8, uint16 or a float dtype, as stored: first the colours, then
+        samples: (H, W, C), integers of 8 or 16 bits or floats, as stored: first the colours, then
             whatever else the file has (alpha, a scanner's infrared).
         space: of the colours.
         white: the sample of full brightness (of CMYK: of full ink); 4095 for 12 bits.
@@ -77,6 +77,16 @@ class Photo:
     profile: bytes | None = None
     tags: Tags = Tags()
     note: str | None = None
+
+    @property
+    def plain_samples(self) -> np.ndarray:
+        """(H, W, C), or (H, W) of a single channel, as most coders have grey."""
+        return self.samples[..., 0] if self.samples.shape[2] == 1 else self.samples
+
+
+def with_channels(samples: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, C) -> (H, W, C)."""
+    return samples if samples.ndim == 3 else samples[..., None]
 
 
 # What undoes each orientation of EXIF, 1 to 8, for arrays (H, W, ...).

@@ -7,14 +7,16 @@ import struct
 import threading
 import warnings
 import zlib
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import kinds
 from .codes import profile_of_codes
-from .photo import FULL, Alpha, Photo, Space, Tags, check_size, upright
+from .exif import EXIF_START, ORIENTATION
+from .photo import FULL, Alpha, Photo, Space, Tags, check_size, upright, with_channels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +32,8 @@ DECODERS = {
     kinds.WEBP: ("WEBP",),
 }
 """Pillow's names of them; its other decoders are not tried, for one (EPS) starts programs."""
-ORIENTATION = 0x0112
+PNG_DEPTH_AT = 24
+"""Of the byte in a PNG that says its bits a channel."""
 SPACES = {1: Space.GREY, 3: Space.RGB, 4: Space.CMYK}
 
 
@@ -45,19 +48,21 @@ def read_with_pillow(path: Path, kind: str) -> Photo:
     from PIL import Image
 
     # Pillow only warns of more than 89 megapixels, which a large scan has.
-    with warnings.catch_warnings(), path.open("rb") as file, STRICT:
+    data = path.read_bytes()
+    with warnings.catch_warnings(), STRICT:
         warnings.simplefilter("ignore")
         Image.init()
         known = [name for name in DECODERS[kind] if name in Image.OPEN]
-        with Image.open(file, formats=known) as image:
+        with Image.open(BytesIO(data), formats=known) as image:
             check_size(image.width, image.height)
             if kind == kinds.PNG:
-                _check_png(path, image)
+                _check_png(data)
+                _scale_transparent_grey(data, image)
             image.load()
-            tags, orientation = tags_of(image)
-            deep = _deep(path, kind, image)
+            tags, orientation = tags_of(image.info), _orientation(image)
+            deep = _deep(data, kind, image)
             samples, white, has_alpha = deep or _samples(image)
-            profile = image.info.get("icc_profile") or _profile_of_codes(path, kind)
+            profile = image.info.get("icc_profile") or _profile_of_codes(data, kind)
     colours = samples.shape[2] - has_alpha
     return Photo(
         upright(samples, orientation),
@@ -103,23 +108,27 @@ class _Strict:
 STRICT = _Strict()
 
 
-def tags_of(image: Image) -> tuple[Tags, int]:
-    """Tags and orientation; a block of EXIF that is damaged says nothing of it."""
-    exif, xmp = image.info.get("exif"), image.info.get("xmp")
-    if xmp is None:
-        xmp = image.info.get("XML:com.adobe.xmp")  # so PNG has it
+def _orientation(image: Image) -> int:
+    """A block of EXIF that is damaged says nothing of it."""
     try:
-        orientation = int(image.getexif().get(ORIENTATION, 1))
+        return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # of a damaged block Pillow raises nearly anything
-        orientation = 1
-    dpi = image.info.get("dpi")
+        return 1
+
+
+def tags_of(info: dict[Any, Any]) -> Tags:
+    """From what Pillow and its plugins tell of a picture."""
+    exif, xmp = info.get("exif") or b"", info.get("xmp")
+    if xmp is None:
+        xmp = info.get("XML:com.adobe.xmp")  # so PNG has it
+    dpi = info.get("dpi")
     try:
         resolution = (float(dpi[0]), float(dpi[1])) if dpi else None
     except (TypeError, ValueError, ZeroDivisionError):
         resolution = None
     if isinstance(xmp, str):
         xmp = xmp.encode()
-    return Tags(exif.removeprefix(b"Exif\0\0") if exif else None, xmp, resolution), orientation
+    return Tags(exif.removeprefix(EXIF_START) or None, xmp or None, resolution)
 
 
 def _samples(image: Image) -> tuple[np.ndarray, float, bool]:
@@ -135,34 +144,30 @@ def _samples(image: Image) -> tuple[np.ndarray, float, bool]:
     if image.has_transparency_data:
         grey = mode in ("1", "L", "LA", "La")
         return np.asarray(image.convert("LA" if grey else "RGBA")), 255, True
-    if mode in ("L", "RGB", "CMYK"):
-        samples = np.asarray(image)
-    else:
-        samples = np.asarray(image.convert("L" if mode == "1" else "RGB"))
-    return (samples if samples.ndim == 3 else samples[..., None]), 255, False
+    if mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("L" if mode == "1" else "RGB")
+    return with_channels(np.asarray(image)), 255, False
 
 
-def _deep(path: Path, kind: str, image: Image) -> tuple[np.ndarray, float, bool] | None:
+def _deep(data: bytes, kind: str, image: Image) -> tuple[np.ndarray, float, bool] | None:
     """As `_samples`, of pictures whose 10 to 16 bits Pillow cuts down to 8; None for others."""
-    if kind == kinds.PNG and image.mode in ("RGB", "RGBA"):
-        with path.open("rb") as file:
-            head = file.read(26)
-        if head[24] == 16:  # the depth in IHDR
-            from imagecodecs import png_decode
+    if kind == kinds.PNG and image.mode in ("RGB", "RGBA") and data[PNG_DEPTH_AT] == 16:
+        from imagecodecs import png_decode
 
-            samples = png_decode(path.read_bytes())
-            return samples, FULL, samples.shape[2] in (2, 4)
-    if kind == kinds.AVIF:
+        samples, white = png_decode(data), FULL
+    elif kind == kinds.AVIF and (flags := _depth_flags(data)) & 0x40:
         from imagecodecs import avif_decode
 
-        data = path.read_bytes()
-        at = data.find(b"av1C") + 6  # the flags of depth in the codec's configuration
-        if at > 6 and data[at] & 0x40:
-            samples = avif_decode(data)
-            white = 4095 if data[at] & 0x20 else 1023
-            samples = samples if samples.ndim == 3 else samples[..., None]
-            return samples, white, samples.shape[2] in (2, 4)
-    return None
+        samples, white = with_channels(avif_decode(data)), 4095 if flags & 0x20 else 1023
+    else:
+        return None
+    return samples, white, samples.shape[2] in (2, 4)
+
+
+def _depth_flags(data: bytes) -> int:
+    """Of AVIF: 0x40 for more than 8 bits, with 0x20 for 12, in the configuration of the codec."""
+    at = data.find(b"av1C")
+    return data[at + 6] if at > 0 else 0
 
 
 def read_pnm(path: Path) -> Photo:
@@ -196,14 +201,9 @@ def _deep_pnm(data: bytes) -> tuple[np.ndarray, float] | None:
     return values.astype(np.uint16).reshape(height, width, channels), white
 
 
-def _check_png(path: Path, image: Image) -> None:
-    """Checks that the pixels are whole, and gives a transparent grey the depth of Pillow's pixels.
-
-    Raises:
-        ValueError: a chunk of pixels is damaged, which Pillow passes over.
-    """
-    data = path.read_bytes()
-    depth, at = data[24], 8
+def _check_png(data: bytes) -> None:
+    """Raises ValueError where a chunk of pixels is damaged, which Pillow passes over."""
+    at = 8
     while at + 12 <= len(data):
         size, name = struct.unpack_from(">I4s", data, at)
         body = data[at + 4 : at + 8 + size]
@@ -212,19 +212,19 @@ def _check_png(path: Path, image: Image) -> None:
             if zlib.crc32(body) != expected:
                 raise ValueError("its pixels are damaged")
         at += 12 + size
-    key = image.info.get("transparency")
+
+
+def _scale_transparent_grey(data: bytes, image: Image) -> None:
+    """The grey that is transparent in a PNG of 1 to 4 bits; Pillow scales only the pixels."""
+    key, depth = image.info.get("transparency"), data[PNG_DEPTH_AT]
     if image.mode == "L" and isinstance(key, int) and depth < 8:
         image.info["transparency"] = key * 255 // (2**depth - 1)
 
 
-def _profile_of_codes(path: Path, kind: str) -> bytes | None:
-    """Of AVIF's box and PNG's chunk of codes."""
-    if kind not in (kinds.AVIF, kinds.PNG):
-        return None
-    with path.open("rb") as file:
-        head = file.read(2**16)
-    if kind == kinds.AVIF:
-        at = head.find(b"colrnclx")
-        return profile_of_codes(*struct.unpack_from(">HH", head, at + 8)) if at > 0 else None
-    at, pixels = head.find(b"cICP"), head.find(b"IDAT")
-    return profile_of_codes(head[at + 4], head[at + 5]) if 0 < at < pixels else None
+def _profile_of_codes(data: bytes, kind: str) -> bytes | None:
+    """Of AVIF's box and PNG's chunk of codes; None of other kinds."""
+    if kind == kinds.AVIF and (at := data.find(b"colrnclx")) > 0:
+        return profile_of_codes(*struct.unpack_from(">HH", data, at + 8))
+    if kind == kinds.PNG and 0 < (at := data.find(b"cICP")) < data.find(b"IDAT"):
+        return profile_of_codes(data[at + 4], data[at + 5])
+    return None

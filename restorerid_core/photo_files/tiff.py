@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import kinds
-from .photo import FULL, Alpha, Photo, Space, Tags, UnreadableError, check_size, upright
+from .exif import ORIENTATION
+from .photo import (
+    FULL,
+    Alpha,
+    Photo,
+    Space,
+    Tags,
+    UnreadableError,
+    check_size,
+    upright,
+    with_channels,
+)
 from .pillow_kinds import read_with_pillow
 
 if TYPE_CHECKING:
@@ -18,7 +29,7 @@ ROUNDING = 1e-4
 """How far floats may be outside of 0 to 1."""
 REDUCED, MASK = 1, 4
 """Bits of NewSubfileType: a smaller copy of another picture; a mask of one."""
-DNG_VERSION, ORIENTATION, XMP, PROFILE = 50706, 274, 700, 34675
+DNG_VERSION, XMP, PROFILE = 50706, 700, 34675
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INK_SET, CMYK_INKS = 282, 283, 296, 332, 1
 PER_INCH = {1: None, 2: 1.0, 3: 2.54}
 """What makes a resolution dpi, by TIFF's ResolutionUnit; 1 has no unit."""
@@ -130,10 +141,9 @@ def _samples(page: TiffPage) -> tuple[np.ndarray, float]:
     if page.dtype is None or bits is None or page.ndim not in (2, 3) or "Z" in page.axes:
         raise UnreadableError("has samples of a rare layout: save it with 8 or 16 bits a channel")
     samples = page.asarray()
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    elif page.axes[0] == "S":  # a plane for each channel
+    if page.axes[0] == "S":  # a plane for each channel
         samples = np.moveaxis(samples, 0, -1)
+    samples = with_channels(samples)
     kind = samples.dtype.kind
     if kind == "b":
         return samples * np.uint8(255), 255

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from . import kinds
-from .exif import upright_xmp
+from .exif import ORIENTATION, upright_xmp
 from .photo import Alpha, Photo, Space
-from .tiff import ORIENTATION, PROFILE, XMP, choose_page, name_of
+from .tiff import PROFILE, XMP, choose_page, name_of
 from .tiff_directories import (
     Entry,
     Layout,

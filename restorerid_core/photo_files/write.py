@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import RestorerIDError
 from . import kinds
 from .colour import Colours, strips
-from .exif import upright_exif, upright_xmp
+from .exif import EXIF_START, upright_exif, upright_xmp
 from .jpeg2000 import write_jpeg2000
 from .photo import FULL, Alpha, Photo, Space
 from .read import open_photo
@@ -64,12 +64,12 @@ def write_photo(
                 f"'{source}' {width}x{height}; expected the same: connect the image that was made "
                 "of this photo, at its full size."
             )
-        photo, new = with_pixels(photo, pixels, str(source), kind)
+        photo, new = _with_pixels(photo, pixels, str(source), kind)
     if not new and kind == photo.kind:
         shutil.copyfile(source, target)
     else:
         fitting = photo if _takes(kind, photo) else _of_pixels(photo, pixels, kind)
-        _write(_in_whole_bytes(fitting, kind), source, target, kind)
+        _write(_in_depth_of(kind, fitting), source, target, kind)
     if keep_times:
         status = source.stat()
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -88,9 +88,7 @@ def _write(photo: Photo, source: Path, target: Path, kind: str) -> None:
         ) from error
 
 
-def with_pixels(
-    photo: Photo, pixels: np.ndarray, name: str, kind: str = kinds.TIFF
-) -> tuple[Photo, float]:
+def _with_pixels(photo: Photo, pixels: np.ndarray, name: str, kind: str) -> tuple[Photo, float]:
     """The photo with new samples where `pixels` are not what is seen of it; how many, of 1.
 
     Where its profile leads to sRGB alone, as scanners' do, all of it becomes sRGB for `kind`.
@@ -142,27 +140,34 @@ def _of_pixels(photo: Photo, pixels: np.ndarray, kind: str) -> Photo:
     return Photo(samples, Space.RGB, white, photo.kind, tags=photo.tags)
 
 
-def _in_whole_bytes(photo: Photo, kind: str) -> Photo:
-    """Samples as a kind has them: of any depth, of bits, or of 8 and 16 bits; black at 0."""
+def _in_depth_of(kind: str, photo: Photo) -> Photo:
+    """The photo with black at 0 and in a depth that the kind has; no sample that fits changes."""
     samples, white = photo.samples, int(photo.white)
-    if samples.dtype.kind != "u":  # TIFF alone has them, and takes them as they are
+    if samples.dtype.kind != "u":  # TIFF alone takes floats and signed samples, as they are
         return photo
-    if photo.negative and kind != kinds.TIFF:
+    negative = photo.negative and kind == kinds.TIFF
+    if photo.negative and not negative:
         samples = samples.copy()
         samples[..., : photo.space.channels] = white - samples[..., : photo.space.channels]
-        photo = replace(photo, negative=False)
     bits = white.bit_length()
-    of_bits = white == 2**bits - 1
-    if kind == kinds.PNM or (of_bits and (bits in (8, 16) or kind == kinds.JPEG2000)):
-        pass
-    elif of_bits and bits > 8:
-        if kind == kinds.PNG:  # the upper bits again below, and white stays white
-            samples, white = (samples << (16 - bits)) | (samples >> (2 * bits - 16)), FULL
+    if kind == kinds.PNM:  # it says its white, whatever that is
+        depths = (white,)
     else:
-        full = 255 if white < 255 else FULL
-        dtype = np.uint8 if full == 255 else np.uint16
-        samples, white = np.rint(samples * np.float32(full / white)).astype(dtype), full
-    return replace(photo, samples=np.ascontiguousarray(samples), white=white)
+        few, many = [2**n - 1 for n in range(1, 8)], [2**n - 1 for n in range(9, 16)]
+        depths = (
+            255,
+            FULL,
+            *(few if kind == kinds.JPEG2000 else ()),
+            *(many if kind in (kinds.JPEG2000, kinds.TIFF) else ()),
+        )
+    if white not in depths:
+        if white > 255 and white == 2**bits - 1:  # the upper bits again below: no sample is lost
+            samples, white = (samples << (16 - bits)) | (samples >> (2 * bits - 16)), FULL
+        else:
+            dtype, full = (np.uint8, 255) if white < 255 else (np.uint16, FULL)
+            samples, white = np.rint(samples * np.float32(full / white)).astype(dtype), full
+    samples = np.ascontiguousarray(samples)
+    return replace(photo, samples=samples, white=white, negative=negative)
 
 
 # One writer for each kind: (photo, source, target)
@@ -171,8 +176,7 @@ def _in_whole_bytes(photo: Photo, kind: str) -> Photo:
 def _write_png(photo: Photo, source: Path, target: Path) -> None:
     from imagecodecs import png_encode
 
-    samples = photo.samples[..., 0] if photo.samples.shape[2] == 1 else photo.samples
-    data = png_encode(samples)
+    data = png_encode(photo.plain_samples)
     chunks = []
     if photo.profile:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(photo.profile)))
@@ -230,13 +234,12 @@ def _save(photo: Photo, target: Path, name: str, options: dict[str, Any]) -> Non
     from PIL import Image
 
     mode = {Space.GREY: "L", Space.RGB: "RGB", Space.CMYK: "CMYK"}[photo.space]
-    samples = photo.samples[..., 0] if mode == "L" else photo.samples
-    image = Image.fromarray(samples)
-    if mode == "CMYK":
-        image = Image.frombytes("CMYK", image.size, samples.tobytes())
+    image = Image.fromarray(photo.plain_samples)
+    if mode == "CMYK":  # which an array of four channels is not taken for
+        image = Image.frombytes("CMYK", image.size, photo.samples.tobytes())
     tags = {
         "icc_profile": photo.profile,
-        "exif": _led(_exif(photo)),
+        "exif": EXIF_START + exif if (exif := _exif(photo)) else None,
         "xmp": upright_xmp(photo.tags.xmp) if photo.tags.xmp else None,
         "dpi": photo.tags.dpi,
     }
@@ -254,10 +257,6 @@ def _write_pnm(photo: Photo, source: Path, target: Path) -> None:
 
 def _exif(photo: Photo) -> bytes | None:
     return upright_exif(photo.tags.exif) if photo.tags.exif else None
-
-
-def _led(exif: bytes | None) -> bytes | None:
-    return exif and b"Exif\0\0" + exif
 
 
 Writer = Callable[[Photo, Path, Path], None]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from file_makers import DEEP, EIGHT, GREY, HEIGHT, PALE, WIDTH, gamma, three, unit
 from helpers import refused
-from made_kinds import DEEP, EIGHT, GREY, HEIGHT, PALE, WIDTH, gamma, three, unit
 from PIL import Image
 
 from restorerid_core.photo_files.kinds import FORMATS

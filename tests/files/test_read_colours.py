@@ -11,8 +11,8 @@ import numpy as np
 import pillow_heif
 import pytest
 import tifffile
+from file_makers import DEEP, EIGHT, GREY, HEIGHT, WIDTH, gamma, three, unit
 from helpers import refused
-from made_kinds import DEEP, EIGHT, GREY, HEIGHT, WIDTH, gamma, three, unit
 from PIL import Image, ImageFile
 
 from restorerid_core.photo_files import read

@@ -6,7 +6,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from made_kinds import HEIGHT, KINDS, WIDTH, three
+from file_makers import HEIGHT, WIDTH, three
+from made_kinds import KINDS
 from PIL import Image
 
 from restorerid_core.photo_files.read import read_photo

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from file_makers import DEEP, EIGHT, PALE
 from helpers import refused
-from made_kinds import DEEP, EIGHT, PALE
 from PIL import Image, JpegImagePlugin
 
 from restorerid_core.photo_files import kinds
